@@ -1,0 +1,1 @@
+//! The bridge: every micro node behind it is an agent of its own to the Mesos master.

@@ -1,0 +1,1 @@
+//! The CoAP exchange layer shared by node and gateway, without I/O.

@@ -1,0 +1,1 @@
+//! libprocess' HTTP message transport: many actors on one address.

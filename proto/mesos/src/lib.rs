@@ -1,0 +1,1 @@
+//! Apache Mesos' messages as a master, an agent and a framework exchange them.

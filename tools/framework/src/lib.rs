@@ -1,0 +1,1 @@
+//! Scheduler bindings for the Mesos v1 HTTP API.

@@ -1,0 +1,1 @@
+//! A single-node Mesos master: scheduler API, agent protocol, allocation policies.

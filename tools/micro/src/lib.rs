@@ -1,0 +1,1 @@
+//! The operator's command: demo, node, gateway, master, and questions to a running system.

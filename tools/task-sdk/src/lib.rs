@@ -1,0 +1,1 @@
+//! What a user's task is written with.

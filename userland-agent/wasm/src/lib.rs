@@ -1,0 +1,1 @@
+//! The WebAssembly executor: several modules under grants, with fuel as CPU time.

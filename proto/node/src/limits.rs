@@ -1,0 +1,57 @@
+//! Sizes that both sides rely on, in bytes unless the name says otherwise.
+//!
+//! What is left of one 802.15.4 frame for a message, from the outside in:
+//!
+//! | layer | bytes | source |
+//! |---|---|---|
+//! | PHY payload | 127 | IEEE 802.15.4, aMaxPHYPacketSize |
+//! | MAC header, two EUI-64, one PAN id | 21 | frame control 2, sequence 1, PAN 2, addresses 16 |
+//! | MAC security, if any (MIC-32, key index) | 10 | auxiliary header 6, MIC 4 |
+//! | FCS | 2 | |
+//! | IPHC, addresses elided | 3 | RFC 6282 §3.1, with one context byte |
+//! | UDP NHC, ports in full | 7 | RFC 6282 §4.3 |
+//! | CoAP header, token of 2, path, format, marker | 11 | RFC 7252 §3 |
+//! | OSCORE | 13 | RFC 8613 §7.2.1, request |
+//! | **message** | **60** | what remains |
+
+/// The largest encoded message other than an image or document block.
+pub const MESSAGE_MAX: usize = FRAME_MAX - MAC_HEADER - MAC_SECURITY - FCS - IPHC - UDP_NHC - COAP - OSCORE;
+
+/// IEEE 802.15.4 aMaxPHYPacketSize.
+pub const FRAME_MAX: usize = 127;
+/// MAC header of a data frame between two EUI-64 inside one PAN.
+pub const MAC_HEADER: usize = 21;
+/// Auxiliary security header (6) and MIC-32 (4).
+pub const MAC_SECURITY: usize = 10;
+/// Frame check sequence.
+pub const FCS: usize = 2;
+/// IPHC with both addresses elided and one context byte.
+pub const IPHC: usize = 3;
+/// UDP next-header compression with both ports in full and the checksum.
+pub const UDP_NHC: usize = 7;
+/// CoAP header 4, token 2, one-character path 2, one option of 2, payload marker 1.
+pub const COAP: usize = 11;
+/// OSCORE's overhead on a request: option, compressed partial IV and key id, tag of 8.
+pub const OSCORE: usize = 13;
+
+/// Version of the messages in this crate. Goes up when a field changes.
+pub const VERSION: u8 = 1;
+
+/// Characters of a board's name.
+pub const BOARD_NAME_MAX: usize = 16;
+/// Bytes of a framework message, either way, in one piece.
+pub const MESSAGE_DATA_MAX: usize = 48;
+/// Bytes of log in one message; longer lines go in pieces.
+pub const LOG_DATA_MAX: usize = 48;
+/// Bytes of the human-readable note in a [`crate::Status`].
+pub const STATUS_NOTE_MAX: usize = 32;
+/// Usage entries in one [`crate::Poll`]; more tasks take turns.
+pub const USAGE_PER_POLL: usize = 2;
+/// Bytes of a task's document: entry, arguments and environment.
+pub const DOCUMENT_MAX: usize = 1024;
+/// Bytes of a wasm or native image.
+pub const IMAGE_MAX: u32 = 1 << 20;
+/// Tasks on one node at once.
+pub const TASKS_MAX: usize = 8;
+
+const _: () = assert!(MESSAGE_MAX == 60, "the table above and the constants below it must agree");

@@ -1,0 +1,307 @@
+//! The messages themselves. Field order is the wire order: a change needs a new [`crate::limits::VERSION`].
+
+use crate::limits::*;
+use heapless::{String, Vec};
+use serde::{Deserialize, Serialize};
+
+/// The node's short name of a task: given by the gateway, never used twice while the node is registered.
+pub type TaskHandle = u16;
+/// The gateway's short name of an image in its cache.
+pub type ImageHandle = u16;
+/// Numbers the commands to one node from 1. The node acts on each at most once, in order.
+pub type CommandSeq = u32;
+
+/// Bit set of what a task may call, and of what a node has to offer.
+///
+/// The values are those of `grants::Capabilities`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities(pub u16);
+
+impl Capabilities {
+    /// Write to the task's log.
+    pub const LOG: u16 = 1 << 0;
+    /// Send messages to the framework.
+    pub const MESSAGE: u16 = 1 << 1;
+    /// Sleep.
+    pub const SLEEP: u16 = 1 << 2;
+    /// Read the clock.
+    pub const TIME: u16 = 1 << 3;
+    /// Read sensors.
+    pub const SENSOR: u16 = 1 << 4;
+    /// Drive LEDs.
+    pub const LED: u16 = 1 << 5;
+
+    /// True if all of `bits` are in the set.
+    pub fn has(self, bits: u16) -> bool {
+        self.0 & bits == bits
+    }
+}
+
+/// What feeds the node; decides how often it polls and whether it listens in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Power {
+    /// Always listening: commands may be pushed to it.
+    Mains,
+    /// Listens only right after it has sent something. Holds the charge in percent.
+    Battery(u8),
+}
+
+/// What can run on the node, as a bit set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtimes(pub u8);
+
+impl Runtimes {
+    /// WebAssembly modules with host interface version 1.
+    pub const WASM: u8 = 1 << 0;
+    /// Native Tock processes in slots.
+    pub const NATIVE: u8 = 1 << 1;
+}
+
+/// The processor's instruction set, for the agent's attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arch {
+    /// A Linux process on any machine.
+    Host,
+    /// ARMv7E-M.
+    Thumbv7em,
+    /// RV32IMAC.
+    Riscv32imac,
+}
+
+/// `POST /r`. Sent at start, and whenever the gateway answers 4.01.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Register {
+    /// [`VERSION`] of the sender.
+    pub version: u8,
+    /// The radio's EUI-64; the node's identity for ever.
+    pub eui64: [u8; 8],
+    /// Goes up by one at each start of the node.
+    pub boot: u32,
+    /// Newest command that the node has acted on, over all its starts.
+    pub seen: CommandSeq,
+    /// What it has to offer.
+    pub inventory: Inventory,
+}
+
+/// What a node has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// Share of the core for tasks, in thousandths.
+    pub cpu_permille: u16,
+    /// Memory for tasks, bytes.
+    pub mem_bytes: u32,
+    /// Image storage, bytes.
+    pub flash_bytes: u32,
+    /// Sensors, numbered from 0.
+    pub sensors: u8,
+    /// LEDs, numbered from 0.
+    pub leds: u8,
+    /// Supply.
+    pub power: Power,
+    /// Instruction set.
+    pub arch: Arch,
+    /// What can run.
+    pub runtimes: Runtimes,
+    /// Largest 2^(szx+4) block it wants, 16 to 1024 bytes (RFC 7959 §2.2).
+    pub block_szx: u8,
+    /// The board's name.
+    pub board: String<BOARD_NAME_MAX>,
+}
+
+/// Answer to [`Register`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registered {
+    /// Seconds without a sign of the node after which it counts as dead.
+    pub lease_s: u16,
+    /// Longest pause between polls, seconds.
+    pub poll_s: u16,
+    /// Newest command the gateway knows to be done. A node that has seen more than this and than any command of
+    /// the gateway's (whose store was lost) starts again from here.
+    pub done: CommandSeq,
+    /// The first registration of this node with this store: tasks that the node remembers are unknown here and
+    /// are to be stopped and forgotten.
+    pub fresh: bool,
+}
+
+/// `POST /p`. Renews the lease; the answer is 2.05 with a [`Command`], or 2.04.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poll {
+    /// Newest command acted on: the gateway forgets it and those before.
+    pub seen: CommandSeq,
+    /// Current supply.
+    pub power: Power,
+    /// Up to [`USAGE_PER_POLL`] tasks' use of their grants.
+    pub usage: Vec<Usage, USAGE_PER_POLL>,
+}
+
+/// What a task used since it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Which task.
+    pub task: TaskHandle,
+    /// CPU time, milliseconds.
+    pub cpu_ms: u32,
+    /// CPU time that the grant would have allowed in the same span, milliseconds.
+    pub granted_ms: u32,
+    /// Memory now, bytes.
+    pub mem_bytes: u32,
+    /// Bytes of image and document received so far; the total once it runs.
+    pub received: u32,
+}
+
+/// One order to a node, the same in a poll's answer and in `POST /c`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// Its number.
+    pub seq: CommandSeq,
+    /// More commands wait: poll again at once.
+    pub more: bool,
+    /// What to do.
+    pub order: Order,
+}
+
+/// What a [`Command`] asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Fetch, check and run.
+    Launch(Launch),
+    /// Stop a task. It ends as killed.
+    Kill {
+        /// Which task.
+        task: TaskHandle,
+        /// How long it may still run, milliseconds.
+        grace_ms: u32,
+    },
+    /// Hand bytes to a task.
+    Message {
+        /// Which task.
+        task: TaskHandle,
+        /// The bytes.
+        data: Vec<u8, MESSAGE_DATA_MAX>,
+    },
+}
+
+/// How to run a task. The rest (entry, arguments, environment) is in its [`Document`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Its name on the node.
+    pub task: TaskHandle,
+    /// Where to get the image.
+    pub image: ImageHandle,
+    /// Length of the image, bytes.
+    pub image_len: u32,
+    /// First half of the image's SHA-256: 128 bits tie the bytes fetched to what the gateway checked.
+    pub digest: [u8; 16],
+    /// Length of the document, bytes; 0 if the task has none.
+    pub document_len: u16,
+    /// What kind of image it is.
+    pub kind: Kind,
+    /// Granted share of the core, thousandths.
+    pub cpu_permille: u16,
+    /// Granted memory, bytes.
+    pub mem_bytes: u32,
+    /// What it may call.
+    pub capabilities: Capabilities,
+}
+
+/// Kinds of image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A WebAssembly module.
+    Wasm,
+    /// A Tock binary for a slot.
+    Native,
+}
+
+/// What is too long for a frame: fetched in blocks like an image, at most [`DOCUMENT_MAX`] bytes encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document<'a> {
+    /// Name of the exported function to run; empty for `run`.
+    pub entry: &'a str,
+    /// Arguments, each ended by NUL.
+    pub args: &'a [u8],
+    /// Environment as `KEY=VALUE`, each ended by NUL.
+    pub env: &'a [u8],
+}
+
+/// `POST /s`. Kept by the node until the gateway answers 2.04, which means that it is on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Which task.
+    pub task: TaskHandle,
+    /// Numbers this task's statuses from 1; the gateway takes each once.
+    pub seq: u16,
+    /// Its new state.
+    pub state: State,
+    /// For people, cut to [`STATUS_NOTE_MAX`] bytes.
+    pub note: String<STATUS_NOTE_MAX>,
+}
+
+/// States of a task that a node reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum State {
+    /// The order was taken; image and document are being fetched.
+    Starting,
+    /// It runs.
+    Running,
+    /// The entry returned; 0 is success.
+    Exited(i32),
+    /// It was stopped by a kill order.
+    Killed,
+    /// It ended without wanting to.
+    Failed(Failure),
+}
+
+impl State {
+    /// True for the last state of a task.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Exited(_) | Self::Killed | Self::Failed(_))
+    }
+}
+
+/// Why a task failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Failure {
+    /// It trapped or faulted.
+    Trap,
+    /// It took more memory than granted.
+    Memory,
+    /// The image is not what the digest says.
+    Digest,
+    /// The image is not valid, or has no such entry.
+    Image,
+    /// It calls something its grant does not name.
+    Capability,
+    /// The node has less free than the grant asks for.
+    Resources,
+    /// The node restarted while it ran.
+    Restarted,
+    /// The image or document could not be fetched.
+    Fetch,
+    /// The node cannot run this kind of image.
+    Unsupported,
+    /// The node's storage failed or is full.
+    Storage,
+}
+
+/// `POST /m`: bytes from a task to its framework. Confirmed, so that the next waits for this one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Which task.
+    pub task: TaskHandle,
+    /// Numbers this task's messages from 1; the gateway passes each on once.
+    pub seq: u32,
+    /// The bytes.
+    pub data: Vec<u8, MESSAGE_DATA_MAX>,
+}
+
+/// `POST /l`: bytes of a task's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// Which task.
+    pub task: TaskHandle,
+    /// Where these bytes start in the task's whole log; a jump tells of lost bytes, an overlap of a repetition.
+    pub offset: u32,
+    /// The bytes.
+    pub data: Vec<u8, LOG_DATA_MAX>,
+}

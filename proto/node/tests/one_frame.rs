@@ -1,0 +1,152 @@
+//! Every message but a block fits one frame, and survives the round trip.
+
+use node_proto::{limits::*, *};
+use proptest::{collection::vec, prelude::*};
+
+fn text<const N: usize>() -> impl Strategy<Value = heapless::String<N>> {
+    vec(proptest::char::any(), 0..=N).prop_map(|chars| {
+        let mut text = heapless::String::new();
+        for c in chars {
+            let _ = text.push(c); // stops taking when full
+        }
+        text
+    })
+}
+
+fn bytes<const N: usize>() -> impl Strategy<Value = heapless::Vec<u8, N>> {
+    vec(any::<u8>(), 0..=N).prop_map(|v| heapless::Vec::from_slice(&v).unwrap())
+}
+
+fn power() -> impl Strategy<Value = Power> {
+    prop_oneof![Just(Power::Mains), any::<u8>().prop_map(Power::Battery)]
+}
+
+prop_compose! {
+    fn inventory()(cpu_permille: u16, mem_bytes: u32, flash_bytes: u32, sensors: u8, leds: u8, power in power(),
+        arch in prop_oneof![Just(Arch::Host), Just(Arch::Thumbv7em), Just(Arch::Riscv32imac)],
+        runtimes: u8, block_szx: u8, board in text()) -> Inventory {
+        Inventory { cpu_permille, mem_bytes, flash_bytes, sensors, leds, power, arch,
+            runtimes: Runtimes(runtimes), block_szx, board }
+    }
+}
+
+prop_compose! {
+    fn register()(version: u8, eui64: [u8; 8], boot: u32, seen: u32, inventory in inventory()) -> Register {
+        Register { version, eui64, boot, seen, inventory }
+    }
+}
+
+prop_compose! {
+    fn usage()(task: u16, cpu_ms: u32, granted_ms: u32, mem_bytes: u32, received: u32) -> Usage {
+        Usage { task, cpu_ms, granted_ms, mem_bytes, received }
+    }
+}
+
+prop_compose! {
+    fn poll()(seen: u32, power in power(), entries in vec(usage(), 0..=USAGE_PER_POLL)) -> Poll {
+        Poll { seen, power, usage: heapless::Vec::from_slice(&entries).unwrap() }
+    }
+}
+
+prop_compose! {
+    fn launch()(task: u16, image: u16, image_len: u32, digest: [u8; 16], document_len: u16,
+        kind in prop_oneof![Just(Kind::Wasm), Just(Kind::Native)],
+        cpu_permille: u16, mem_bytes: u32, capabilities: u16) -> Launch {
+        Launch { task, image, image_len, digest, document_len, kind, cpu_permille, mem_bytes,
+            capabilities: Capabilities(capabilities) }
+    }
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let order = prop_oneof![
+        launch().prop_map(Order::Launch),
+        any::<(u16, u32)>().prop_map(|(task, grace_ms)| Order::Kill { task, grace_ms }),
+        (any::<u16>(), bytes()).prop_map(|(task, data)| Order::Message { task, data }),
+    ];
+    (any::<u32>(), any::<bool>(), order).prop_map(|(seq, more, order)| Command { seq, more, order })
+}
+
+fn state() -> impl Strategy<Value = State> {
+    let failure = prop::sample::select(vec![
+        Failure::Trap,
+        Failure::Memory,
+        Failure::Digest,
+        Failure::Image,
+        Failure::Capability,
+        Failure::Resources,
+        Failure::Restarted,
+        Failure::Fetch,
+        Failure::Unsupported,
+        Failure::Storage,
+    ]);
+    prop_oneof![
+        Just(State::Starting),
+        Just(State::Running),
+        any::<i32>().prop_map(State::Exited),
+        Just(State::Killed),
+        failure.prop_map(State::Failed),
+    ]
+}
+
+fn fits<T>(message: &T) -> Result<(), TestCaseError>
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let wire = encode(message);
+    prop_assert!(wire.is_ok(), "{message:?} does not fit {MESSAGE_MAX} bytes");
+    let wire = wire.unwrap();
+    prop_assert_eq!(&decode::<T>(&wire).unwrap(), message);
+    if !wire.is_empty() {
+        prop_assert!(decode::<T>(&wire[..wire.len() - 1]).is_err(), "a truncated message was taken");
+    }
+    let mut longer = wire.to_vec();
+    longer.push(0);
+    prop_assert!(decode::<T>(&longer).is_err(), "trailing bytes were taken");
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn register_fits(m in register()) { fits(&m)?; }
+
+    #[test]
+    fn registered_fits(lease_s: u16, poll_s: u16, done: u32, fresh: bool) {
+        fits(&Registered { lease_s, poll_s, done, fresh })?;
+    }
+
+    #[test]
+    fn poll_fits(m in poll()) { fits(&m)?; }
+
+    #[test]
+    fn command_fits(m in command()) { fits(&m)?; }
+
+    #[test]
+    fn status_fits(task: u16, seq: u16, state in state(), note in text()) {
+        fits(&Status { task, seq, state, note })?;
+    }
+
+    #[test]
+    fn message_fits(task: u16, seq: u32, data in bytes()) { fits(&Message { task, seq, data })?; }
+
+    #[test]
+    fn log_fits(task: u16, offset: u32, data in bytes()) { fits(&Log { task, offset, data })?; }
+
+    /// Whatever comes from the radio is a message or an error, never a panic.
+    #[test]
+    fn any_bytes_are_survived(wire in vec(any::<u8>(), 0..200)) {
+        let _ = decode::<Register>(&wire);
+        let _ = decode::<Poll>(&wire);
+        let _ = decode::<Command>(&wire);
+        let _ = decode::<Status>(&wire);
+        let _ = decode::<Message>(&wire);
+        let _ = decode::<Log>(&wire);
+        let _ = postcard::from_bytes::<Document>(&wire);
+    }
+}
+
+/// A heartbeat of an idle node, the most frequent message there is.
+#[test]
+fn an_idle_heartbeat_is_four_bytes() {
+    let idle = Poll { seen: 3, power: Power::Battery(97), usage: heapless::Vec::new() };
+    assert_eq!(encode(&idle).unwrap().as_slice(), [3, 1, 97, 0]);
+}

@@ -1,0 +1,60 @@
+//! CPU time per window.
+//!
+//! A tick is whatever the executor measures time in: a microsecond of the core, a unit of fuel.
+
+/// One task's CPU budget. Each window adds its share; what is left over is carried, up to a bound; what was used
+/// beyond is owed by the next windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    per_window: u64,
+    carry_max: u64,
+    balance: u64,
+    debt: u64,
+    used: u64,
+    granted: u64,
+}
+
+impl Budget {
+    /// `share` thousandths of windows of `window_ticks`, carrying over at most `carry_max` ticks. The first window
+    /// has begun.
+    pub const fn new(share_permille: u16, window_ticks: u64, carry_max: u64) -> Self {
+        let per_window = (window_ticks / 1000).saturating_mul(share_permille as u64)
+            + (window_ticks % 1000) * share_permille as u64 / 1000;
+        Self { per_window, carry_max, balance: per_window, debt: 0, used: 0, granted: per_window }
+    }
+
+    /// Ticks that may be used before the next window.
+    pub const fn remaining(&self) -> u64 {
+        self.balance
+    }
+
+    /// Books `ticks` that were used. What exceeds the balance is a debt: a scheduler cannot always stop on the tick.
+    pub fn charge(&mut self, ticks: u64) {
+        self.used = self.used.saturating_add(ticks);
+        self.debt = self.debt.saturating_add(ticks.saturating_sub(self.balance));
+        self.balance = self.balance.saturating_sub(ticks);
+    }
+
+    /// Begins a window.
+    pub fn start_window(&mut self) {
+        self.granted = self.granted.saturating_add(self.per_window);
+        let pay = self.debt.min(self.per_window);
+        self.debt -= pay;
+        self.balance = self.balance.min(self.carry_max).saturating_add(self.per_window - pay);
+    }
+
+    /// Ticks used since the start.
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Ticks granted since the start, those that lapsed among them.
+    pub const fn granted(&self) -> u64 {
+        self.granted
+    }
+
+    /// Ticks granted per window.
+    pub const fn per_window(&self) -> u64 {
+        self.per_window
+    }
+}

@@ -1,0 +1,127 @@
+//! What the agent asks of the system under it.
+
+use grants::Grant;
+use node_proto::{Document, Failure, Inventory, Kind, Power, TaskHandle};
+
+/// First half of an image's SHA-256: its name on the node.
+pub type Digest = [u8; 16];
+
+/// Names of the small records that survive a restart. Each is at most [`Record::MAX`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Record {
+    /// Number of starts.
+    Boot,
+    /// Newest command acted on.
+    Seen,
+    /// Which images are in storage.
+    Images,
+    /// The task in one of [`node_proto::limits::TASKS_MAX`] slots.
+    Slot(u8),
+}
+
+impl Record {
+    /// Largest record, bytes.
+    pub const MAX: usize = 320;
+}
+
+/// Storage could not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageError {
+    /// No room left.
+    Full,
+    /// Anything else: a worn block, a missing file.
+    Failed,
+}
+
+/// Everything an executor needs to run a task.
+#[derive(Clone, Debug)]
+pub struct Start<'a> {
+    /// The task.
+    pub task: TaskHandle,
+    /// Its image in storage, complete and checked.
+    pub image: Digest,
+    /// Length of the image, bytes.
+    pub image_len: u32,
+    /// Kind of the image.
+    pub kind: Kind,
+    /// Entry, arguments, environment.
+    pub document: Document<'a>,
+    /// What it may use.
+    pub grant: Grant,
+}
+
+/// Why a task was not started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartError {
+    /// The class, for the Mesos reason.
+    pub failure: Failure,
+    /// For people; cut to fit a status.
+    pub note: alloc::string::String,
+}
+
+/// What happened to a running task. A task's events come in order, and nothing follows one that ends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Bytes for the framework, at most [`node_proto::limits::MESSAGE_DATA_MAX`].
+    Message(alloc::vec::Vec<u8>),
+    /// Bytes of log, at most [`node_proto::limits::LOG_DATA_MAX`].
+    Log(alloc::vec::Vec<u8>),
+    /// The entry returned.
+    Exited(i32),
+    /// It was ended by [`Os::kill`].
+    Killed,
+    /// It failed.
+    Failed(Failure, alloc::string::String),
+}
+
+/// What a task has used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskUsage {
+    /// CPU time, milliseconds.
+    pub cpu_ms: u32,
+    /// CPU time its grant allowed, milliseconds.
+    pub granted_ms: u32,
+    /// Memory now, bytes.
+    pub mem_bytes: u32,
+}
+
+/// The system under the agent. No call may block for longer than storage takes.
+pub trait Os {
+    /// Milliseconds on a clock that never goes back.
+    fn now_ms(&self) -> u64;
+    /// What the node has; constant while it runs.
+    fn inventory(&self) -> Inventory;
+    /// The radio's EUI-64.
+    fn eui64(&self) -> [u8; 8];
+    /// Current supply.
+    fn power(&self) -> Power;
+    /// Sends one datagram to the gateway. Loss is nothing special: no error comes back.
+    fn send(&mut self, datagram: &[u8]);
+
+    /// Reads a record into `buffer`, gives its length, or `None` if it was never put.
+    fn get(&mut self, record: Record, buffer: &mut [u8]) -> Result<Option<usize>, StorageError>;
+    /// Replaces a record, whole or not at all, and returns when it would survive a loss of power.
+    fn put(&mut self, record: Record, bytes: &[u8]) -> Result<(), StorageError>;
+    /// Removes a record.
+    fn delete(&mut self, record: Record) -> Result<(), StorageError>;
+
+    /// Bytes of an image in storage so far; 0 if there are none.
+    fn image_len(&mut self, image: &Digest) -> Result<u32, StorageError>;
+    /// Writes at `offset`, which is at most the present length; what was there after it is cut off.
+    fn image_write(&mut self, image: &Digest, offset: u32, bytes: &[u8]) -> Result<(), StorageError>;
+    /// Reads at `offset`; gives how many bytes were read, 0 at the end.
+    fn image_read(&mut self, image: &Digest, offset: u32, buffer: &mut [u8]) -> Result<usize, StorageError>;
+    /// Removes an image; no error if there is none.
+    fn image_remove(&mut self, image: &Digest) -> Result<(), StorageError>;
+
+    /// Starts a task.
+    fn start(&mut self, start: &Start<'_>) -> Result<(), StartError>;
+    /// Ends a task; [`Event::Killed`] follows, unless it has ended by itself.
+    fn kill(&mut self, task: TaskHandle);
+    /// Hands bytes from the framework to a task; lost if it does not listen.
+    fn deliver(&mut self, task: TaskHandle, data: &[u8]);
+    /// The next event of one task.
+    fn next_event(&mut self, task: TaskHandle) -> Option<Event>;
+    /// What a running task has used.
+    fn usage(&self, task: TaskHandle) -> Option<TaskUsage>;
+}

@@ -1,0 +1,318 @@
+//! Sockets: a listener for all actors here, one connection to each address there.
+
+use crate::wire::{self, Kind, Message, Upid};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+/// Connections served at once.
+const CONNECTIONS_MAX: usize = 4096;
+/// Messages waiting for one peer.
+const QUEUE_MAX: usize = 65_536;
+/// How long a peer may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages put into one write.
+const BATCH: usize = 256;
+
+/// A response body, which may go on for ever.
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// A body of known bytes.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed()
+}
+
+/// Answers ordinary requests; their bodies are whole and at most [`Config::max_body`] bytes.
+pub type HttpHandler =
+    Arc<dyn Fn(Request<Bytes>) -> Pin<Box<dyn Future<Output = Response<Body>> + Send>> + Send + Sync>;
+
+/// Settings of a transport.
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// What to call this address towards peers, if they reach it by another one.
+    pub advertise: Option<SocketAddrV4>,
+    /// Whether there is such an actor here; a message to another is answered 404.
+    pub is_hosted: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    /// Everything that is not a message.
+    pub http: HttpHandler,
+    /// Largest body of a message or request, bytes.
+    pub max_body: usize,
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A message arrived.
+    Message(Message),
+    /// The connection to a linked address closed or could not be made: every actor there has exited.
+    Exited(SocketAddrV4),
+}
+
+/// The address cannot be listened at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen at {address}: {source}")]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// What passed and what did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages delivered to actors here.
+    pub received: u64,
+    /// Messages handed to connections.
+    pub sent: u64,
+    /// Messages for peers that could not be reached or did not keep up.
+    pub dropped: u64,
+    /// Requests refused: no such actor, bad path, too large.
+    pub refused: u64,
+}
+
+#[derive(Default)]
+struct Totals {
+    received: AtomicU64,
+    sent: AtomicU64,
+    dropped: AtomicU64,
+    refused: AtomicU64,
+}
+
+struct Peer {
+    queue: mpsc::Sender<Vec<u8>>,
+    linked: bool,
+    /// Tells this connection from a later one to the same address.
+    generation: u64,
+}
+
+struct Shared {
+    local: SocketAddrV4,
+    peers: Mutex<HashMap<SocketAddrV4, Peer>>,
+    events: mpsc::Sender<Event>,
+    totals: Totals,
+    generations: AtomicU64,
+}
+
+/// The actors' way in and out. Dropping the last clone stops listening.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+    _listener: Arc<Abort>,
+}
+
+struct Abort(JoinHandle<()>);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Transport {
+    /// Listens and serves until dropped. Events wait when `events` is full; so do the connections they came by.
+    pub async fn bind(config: Config, events: mpsc::Sender<Event>) -> Result<Self, BindError> {
+        let fail = |source| BindError { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(fail)?;
+        let bound = listener.local_addr().map_err(fail)?;
+        let local = config.advertise.unwrap_or_else(|| match bound {
+            SocketAddr::V4(address) if !address.ip().is_unspecified() => address,
+            // Peers dial what they are told: an unspecified address is only of use on this machine.
+            other => SocketAddrV4::new(Ipv4Addr::LOCALHOST, other.port()),
+        });
+        let shared = Arc::new(Shared {
+            local,
+            peers: Mutex::default(),
+            events,
+            totals: Totals::default(),
+            generations: AtomicU64::new(0),
+        });
+        let task = tokio::spawn(serve(listener, Arc::new(config), shared.clone()));
+        Ok(Self { shared, _listener: Arc::new(Abort(task)) })
+    }
+
+    /// The address that peers are told.
+    pub fn local(&self) -> SocketAddrV4 {
+        self.shared.local
+    }
+
+    /// Sends a message from an actor here. There is no answer: what is lost is the sender's to notice.
+    pub fn send(&self, from_actor: &str, to: &Upid, name: &str, body: &[u8]) {
+        let from = Upid::new(from_actor, self.shared.local);
+        let bytes = wire::encode(&from, to, name, body);
+        let totals = &self.shared.totals;
+        match self.queue(to.addr, false).try_send(bytes) {
+            Ok(()) => totals.sent.fetch_add(1, Relaxed),
+            Err(_) => totals.dropped.fetch_add(1, Relaxed),
+        };
+    }
+
+    /// Connects to an address for good: [`Event::Exited`] follows when that ends.
+    pub fn link(&self, addr: SocketAddrV4) {
+        self.queue(addr, true);
+    }
+
+    /// What passed so far.
+    pub fn counters(&self) -> Counters {
+        let totals = &self.shared.totals;
+        Counters {
+            received: totals.received.load(Relaxed),
+            sent: totals.sent.load(Relaxed),
+            dropped: totals.dropped.load(Relaxed),
+            refused: totals.refused.load(Relaxed),
+        }
+    }
+
+    fn queue(&self, addr: SocketAddrV4, link: bool) -> mpsc::Sender<Vec<u8>> {
+        let mut peers = self.shared.peers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(peer) = peers.get_mut(&addr).filter(|peer| !peer.queue.is_closed()) {
+            peer.linked |= link;
+            return peer.queue.clone();
+        }
+        let (queue, messages) = mpsc::channel(QUEUE_MAX);
+        let generation = self.shared.generations.fetch_add(1, Relaxed);
+        peers.insert(addr, Peer { queue: queue.clone(), linked: link, generation });
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            if let Err(error) = carry(addr, messages).await {
+                tracing::debug!(%addr, %error, "connection ended");
+            }
+            let linked = {
+                let mut peers = shared.peers.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                match peers.get(&addr) {
+                    Some(peer) if peer.generation == generation => {
+                        let linked = peer.linked;
+                        peers.remove(&addr);
+                        linked
+                    }
+                    _ => false,
+                }
+            };
+            if linked {
+                let _ = shared.events.send(Event::Exited(addr)).await;
+            }
+        });
+        queue
+    }
+}
+
+/// Carries messages to one address until either side ends it. Replies are read and thrown away: left unread they
+/// would stall the peer.
+async fn carry(addr: SocketAddrV4, mut messages: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await??;
+    stream.set_nodelay(true)?;
+    let (mut reader, mut writer) = stream.into_split();
+    let mut batch = Vec::new();
+    let mut replies = [0; 4096];
+    loop {
+        tokio::select! {
+            count = messages.recv_many(&mut batch, BATCH) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                // While this waits for a peer that reads nothing, the peer's replies must not fill up.
+                let bytes = batch.concat();
+                batch.clear();
+                let mut written = 0;
+                while written < bytes.len() {
+                    tokio::select! {
+                        count = writer.write(&bytes[written..]) => written += count?,
+                        count = reader.read(&mut replies) => if count? == 0 { return Ok(()) },
+                    }
+                }
+            }
+            count = reader.read(&mut replies) => if count? == 0 { return Ok(()) },
+        }
+    }
+}
+
+async fn serve(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    // Connections end with the listener, as a process' sockets do with the process.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, most likely: others have to close first.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            },
+            Some(_) = connections.join_next() => continue,
+        };
+        let (config, shared) = (config.clone(), shared.clone());
+        connections.spawn(async move {
+            let _place = place;
+            let _ = stream.set_nodelay(true);
+            let service = service_fn(move |request| answer(request, config.clone(), shared.clone()));
+            // No header time-out: a master's connection may be idle for as long as it likes.
+            let mut http = hyper::server::conn::http1::Builder::new();
+            http.pipeline_flush(true).half_close(true);
+            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "connection ended");
+            }
+        });
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    config: Arc<Config>,
+    shared: Arc<Shared>,
+) -> Result<Response<Body>, Infallible> {
+    let kind = wire::classify(request.method(), request.uri().path(), request.headers());
+    let status = match &kind {
+        Kind::BadPath => Some((StatusCode::BAD_REQUEST, "bad path")),
+        Kind::Message { to, .. } if !(config.is_hosted)(to) => Some((StatusCode::NOT_FOUND, "no such actor")),
+        _ => None,
+    };
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, config.max_body).collect().await;
+    if let Some((status, why)) = status {
+        shared.totals.refused.fetch_add(1, Relaxed);
+        return Ok(plain(status, why));
+    }
+    let Ok(body) = body.map(|body| body.to_bytes()) else {
+        shared.totals.refused.fetch_add(1, Relaxed);
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "body too large or cut off"));
+    };
+    match kind {
+        Kind::Message { from, to, name } => {
+            shared.totals.received.fetch_add(1, Relaxed);
+            let message = Message { from, to, name, body };
+            match shared.events.send(Event::Message(message)).await {
+                Ok(()) => Ok(plain(StatusCode::ACCEPTED, "")),
+                Err(_) => Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "stopping")),
+            }
+        }
+        _ => Ok((config.http)(Request::from_parts(head, body)).await),
+    }
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,40 @@
+//! The bounds that keep a hostile or broken peer from growing the master. What goes over one is refused and counted.
+
+/// Agents admitted at once.
+pub const MAX_AGENTS: usize = 200_000;
+/// Frameworks known at once.
+pub const MAX_FRAMEWORKS: usize = 10_000;
+/// Tasks of one framework, terminal but unacknowledged ones included.
+pub const MAX_TASKS_PER_FRAMEWORK: usize = 200_000;
+/// Roles of one framework.
+pub const MAX_ROLES: usize = 64;
+/// Filters one framework may hold; beyond it a decline sets no filter.
+pub const MAX_FILTERS: usize = 400_000;
+/// Bytes of an id (`NAME_MAX`, src/common/validation.cpp).
+pub const MAX_ID: usize = 255;
+/// Resources in one list, and ranges or items in one resource.
+pub const MAX_RESOURCES: usize = 1024;
+/// Ended tasks kept for `/state`, per framework.
+pub const MAX_COMPLETED_TASKS: usize = 200;
+/// Ended frameworks kept, so that none comes back under the same id.
+pub const MAX_COMPLETED_FRAMEWORKS: usize = 1000;
+/// Statuses kept in one task for `/state`.
+pub const MAX_STATUSES: usize = 8;
+/// Unreachable agents remembered for reconciliation.
+pub const MAX_UNREACHABLE: usize = 100_000;
+/// Offers in one OFFERS event.
+pub const MAX_OFFERS_PER_EVENT: usize = 256;
+/// Bytes of one scheduler call.
+pub const MAX_CALL_BYTES: usize = 4 << 20;
+/// Events waiting for one subscriber; one more closes its stream.
+pub const MAX_QUEUED_EVENTS: usize = 4096;
+/// Bytes waiting for one subscriber; more closes its stream.
+pub const MAX_QUEUED_BYTES: usize = 64 << 20;
+/// Inputs waiting for the core; beyond it callers wait (libprocess) or get 503 (HTTP).
+pub const MAX_QUEUED_INPUTS: usize = 8192;
+/// How long a disconnected agent has to come back (`--agent_reregister_timeout`), in milliseconds.
+pub const AGENT_REREGISTER_TIMEOUT_MS: u64 = 600_000;
+/// The longest filter (365 days) and failover timeout taken, in milliseconds.
+pub const MAX_DURATION_MS: u64 = 365 * 86_400_000;
+/// The filter of a decline that names none, in seconds.
+pub const DEFAULT_REFUSE_SECONDS: f64 = 5.0;

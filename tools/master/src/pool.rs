@@ -1,0 +1,354 @@
+//! A pool of resources: scalars in thousandths, ranges, and sets, each by name and the role it is reserved for.
+//! Sums and differences are exact. Nothing here knows agents or offers.
+
+use crate::limits::MAX_RESOURCES;
+use mesos_proto::mesos::{Resource, resource, value};
+use mesos_proto::resources::{Scalars, milli, scalar, validate};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The role of what is reserved for nobody.
+pub const UNRESERVED: &str = "*";
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    name: String,
+    reserved: String,
+}
+
+/// Resources that can be added, taken away and compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pool {
+    scalars: BTreeMap<Key, i64>,
+    /// Sorted, disjoint, not adjacent; both ends inclusive.
+    ranges: BTreeMap<Key, Vec<(u64, u64)>>,
+    sets: BTreeMap<Key, BTreeSet<String>>,
+}
+
+/// The role a resource is reserved for, in either of Mesos' formats.
+fn reserved_for(resource: &Resource) -> String {
+    let refined = resource.reservations.last().and_then(|reservation| reservation.role.clone());
+    let role = refined.or_else(|| resource.role.clone()).unwrap_or_else(|| UNRESERVED.into());
+    if role.is_empty() { UNRESERVED.into() } else { role }
+}
+
+impl Pool {
+    /// Reads a list of resources. The error says which one is wrong and why.
+    pub fn of(resources: &[Resource]) -> Result<Self, String> {
+        if resources.len() > MAX_RESOURCES {
+            return Err(format!("more than {MAX_RESOURCES} resources"));
+        }
+        validate(resources)?;
+        let mut pool = Self::default();
+        for resource in resources {
+            let key = Key { name: resource.name.clone(), reserved: reserved_for(resource) };
+            if let Some(scalar) = resource.scalar {
+                let sum = pool.scalars.entry(key).or_default();
+                *sum = sum.saturating_add(milli(scalar.value));
+            } else if let Some(ranges) = &resource.ranges {
+                if ranges.range.len() > MAX_RESOURCES {
+                    return Err(format!("{}: more than {MAX_RESOURCES} ranges", resource.name));
+                }
+                if let Some(range) = ranges.range.iter().find(|range| range.begin > range.end) {
+                    return Err(format!("{}: {}-{} is no range", resource.name, range.begin, range.end));
+                }
+                let ranges: Vec<_> = ranges.range.iter().map(|range| (range.begin, range.end)).collect();
+                let known = pool.ranges.entry(key).or_default();
+                let before: u128 = known.iter().chain(&ranges).map(|(a, b)| u128::from(b - a) + 1).sum();
+                *known = union(known, &ranges);
+                let after: u128 = known.iter().map(|(a, b)| u128::from(b - a) + 1).sum();
+                if before != after {
+                    return Err(format!("{}: overlapping ranges", resource.name));
+                }
+            } else if let Some(set) = &resource.set {
+                if set.item.len() > MAX_RESOURCES {
+                    return Err(format!("{}: more than {MAX_RESOURCES} items", resource.name));
+                }
+                let known = pool.sets.entry(key).or_default();
+                for item in &set.item {
+                    if !known.insert(item.clone()) {
+                        return Err(format!("{}: {item} is there twice", resource.name));
+                    }
+                }
+            }
+        }
+        pool.tidy();
+        Ok(pool)
+    }
+
+    /// True if there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.scalars.is_empty() && self.ranges.is_empty() && self.sets.is_empty()
+    }
+
+    /// True if all of `other` is here.
+    pub fn contains(&self, other: &Self) -> bool {
+        other.scalars.iter().all(|(key, amount)| self.scalars.get(key).copied().unwrap_or(0) >= *amount)
+            && other.ranges.iter().all(|(key, wanted)| {
+                let have = self.ranges.get(key).map_or(&[][..], Vec::as_slice);
+                wanted.iter().all(|(a, b)| have.iter().any(|(from, to)| from <= a && b <= to))
+            })
+            && other
+                .sets
+                .iter()
+                .all(|(key, wanted)| self.sets.get(key).is_some_and(|have| wanted.is_subset(have)))
+    }
+
+    /// Adds. A range or item that is there already stays there once.
+    pub fn add(&mut self, other: &Self) {
+        for (key, amount) in &other.scalars {
+            let sum = self.scalars.entry(key.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+        for (key, more) in &other.ranges {
+            let known = self.ranges.entry(key.clone()).or_default();
+            *known = union(known, more);
+        }
+        for (key, more) in &other.sets {
+            self.sets.entry(key.clone()).or_default().extend(more.iter().cloned());
+        }
+    }
+
+    /// Takes away what is there of `other`.
+    pub fn subtract(&mut self, other: &Self) {
+        for (key, amount) in &other.scalars {
+            if let Some(left) = self.scalars.get_mut(key) {
+                *left = (*left - amount).max(0);
+            }
+        }
+        for (key, less) in &other.ranges {
+            if let Some(left) = self.ranges.get_mut(key) {
+                *left = difference(left, less);
+            }
+        }
+        for (key, less) in &other.sets {
+            if let Some(left) = self.sets.get_mut(key) {
+                left.retain(|item| !less.contains(item));
+            }
+        }
+        self.tidy();
+    }
+
+    /// What a role may use: the unreserved part and its own reservations.
+    pub fn usable_by(&self, role: &str) -> Self {
+        let usable = |key: &Key| key.reserved == UNRESERVED || key.reserved == role;
+        let mut pool = self.clone();
+        pool.scalars.retain(|key, _| usable(key));
+        pool.ranges.retain(|key, _| usable(key));
+        pool.sets.retain(|key, _| usable(key));
+        pool
+    }
+
+    /// The scalars, reserved or not, by name: what shares are computed from.
+    pub fn quantities(&self) -> Scalars {
+        Scalars::from_amounts(
+            self.scalars.iter().map(|(key, amount)| (key.name.as_str(), *amount as f64 / 1000.0)),
+        )
+    }
+
+    /// As a list of resources, allocated to `role` if there is one; reservations in the refined format if `refined`.
+    pub fn to_resources(&self, role: Option<&str>, refined: bool) -> Vec<Resource> {
+        let finish = |key: &Key, resource: Resource| {
+            let mut resource = Resource {
+                name: key.name.clone(),
+                allocation_info: role.map(|role| resource::AllocationInfo { role: Some(role.into()) }),
+                ..resource
+            };
+            if key.reserved == UNRESERVED {
+                resource.role = (!refined).then(|| UNRESERVED.into());
+            } else if refined {
+                resource.reservations.push(resource::ReservationInfo {
+                    role: Some(key.reserved.clone()),
+                    r#type: Some(resource::reservation_info::Type::Static as i32),
+                    ..Default::default()
+                });
+            } else {
+                resource.role = Some(key.reserved.clone());
+            }
+            resource
+        };
+        let scalars = self.scalars.iter().map(|(key, v)| finish(key, scalar("", *v as f64 / 1000.0)));
+        let ranges = self.ranges.iter().map(|(key, v)| {
+            let range = v.iter().map(|&(begin, end)| value::Range { begin, end }).collect();
+            let ranges = Some(value::Ranges { range });
+            finish(key, Resource { r#type: value::Type::Ranges as i32, ranges, ..Default::default() })
+        });
+        let sets = self.sets.iter().map(|(key, v)| {
+            let set = Some(value::Set { item: v.iter().cloned().collect() });
+            finish(key, Resource { r#type: value::Type::Set as i32, set, ..Default::default() })
+        });
+        scalars.chain(ranges).chain(sets).collect()
+    }
+
+    /// Names and values as `/state` shows them: numbers, `[1-5, 7-7]`, `{a, b}`. Without `reserved`, everything;
+    /// with it, only what is reserved for that role.
+    pub fn to_json(&self, reserved: Option<&str>) -> serde_json::Map<String, serde_json::Value> {
+        // A consumer of /state expects these four to be there always.
+        let mut json = serde_json::Map::new();
+        for name in ["cpus", "mem", "disk", "gpus"] {
+            json.insert(name.into(), 0.0.into());
+        }
+        let shown = |key: &&Key| reserved.is_none_or(|role| role == key.reserved);
+        for key in self.scalars.keys().filter(shown) {
+            let same = |(other, _): &(&Key, &i64)| other.name == key.name && shown(other);
+            let sum: i64 = self.scalars.iter().filter(same).map(|(_, amount)| amount).sum();
+            json.insert(key.name.clone(), (sum as f64 / 1000.0).into());
+        }
+        for (key, ranges) in self.ranges.iter().filter(|(key, _)| shown(key)) {
+            json.insert(key.name.clone(), ranges_text(ranges).into());
+        }
+        for (key, set) in self.sets.iter().filter(|(key, _)| shown(key)) {
+            json.insert(key.name.clone(), set_text(set).into());
+        }
+        json
+    }
+
+    /// The roles something is reserved for.
+    pub fn reserved_roles(&self) -> BTreeSet<String> {
+        let keys = self.scalars.keys().chain(self.ranges.keys()).chain(self.sets.keys());
+        keys.filter(|key| key.reserved != UNRESERVED).map(|key| key.reserved.clone()).collect()
+    }
+
+    fn tidy(&mut self) {
+        self.scalars.retain(|_, amount| *amount > 0);
+        self.ranges.retain(|_, ranges| !ranges.is_empty());
+        self.sets.retain(|_, set| !set.is_empty());
+    }
+}
+
+fn ranges_text(ranges: &[(u64, u64)]) -> String {
+    let parts: Vec<_> = ranges.iter().map(|(begin, end)| format!("{begin}-{end}")).collect();
+    format!("[{}]", parts.join(", "))
+}
+
+fn set_text(set: &BTreeSet<String>) -> String {
+    format!("{{{}}}", set.iter().cloned().collect::<Vec<_>>().join(", "))
+}
+
+impl fmt::Display for Pool {
+    /// Mesos' text form: `cpus:0.5; ports:[1-5]`, a reservation behind the name in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |key: &Key| match key.reserved.as_str() {
+            UNRESERVED => key.name.clone(),
+            role => format!("{}({role})", key.name),
+        };
+        let mut parts = Vec::new();
+        parts.extend(self.scalars.iter().map(|(key, v)| format!("{}:{}", name(key), *v as f64 / 1000.0)));
+        parts.extend(self.ranges.iter().map(|(key, v)| format!("{}:{}", name(key), ranges_text(v))));
+        parts.extend(self.sets.iter().map(|(key, v)| format!("{}:{}", name(key), set_text(v))));
+        f.write_str(&parts.join("; "))
+    }
+}
+
+fn union(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut all: Vec<_> = a.iter().chain(b).copied().collect();
+    all.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(all.len());
+    for (begin, end) in all {
+        match merged.last_mut() {
+            Some(last) if begin <= last.1.saturating_add(1) => last.1 = last.1.max(end),
+            _ => merged.push((begin, end)),
+        }
+    }
+    merged
+}
+
+fn difference(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = a.to_vec();
+    for &(from, to) in b {
+        let mut next = Vec::with_capacity(left.len() + 1);
+        for (begin, end) in left {
+            if to < begin || end < from {
+                next.push((begin, end));
+                continue;
+            }
+            // `from > begin` and `to < end` keep the ends from wrapping.
+            if from > begin {
+                next.push((begin, from - 1));
+            }
+            if to < end {
+                next.push((to + 1, end));
+            }
+        }
+        left = next;
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ports(ranges: &[(u64, u64)]) -> Resource {
+        let range = ranges.iter().map(|&(begin, end)| value::Range { begin, end }).collect();
+        Resource {
+            name: "ports".into(),
+            r#type: value::Type::Ranges as i32,
+            ranges: Some(value::Ranges { range }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn ranges_split_and_join() {
+        let mut pool = Pool::of(&[ports(&[(1, 10)])]).unwrap();
+        let part = Pool::of(&[ports(&[(4, 5)])]).unwrap();
+        pool.subtract(&part);
+        assert_eq!(pool.to_string(), "ports:[1-3, 6-10]");
+        assert!(!pool.contains(&part));
+        pool.add(&part);
+        assert_eq!(pool.to_string(), "ports:[1-10]");
+    }
+
+    #[test]
+    fn what_overlaps_or_runs_backwards_is_refused() {
+        assert!(Pool::of(&[ports(&[(1, 5), (5, 9)])]).unwrap_err().contains("overlapping"));
+        assert!(Pool::of(&[ports(&[(5, 1)])]).unwrap_err().contains("no range"));
+        assert!(Pool::of(&[ports(&[(0, u64::MAX)])]).is_ok());
+    }
+
+    #[test]
+    fn a_reservation_is_for_its_role_only() {
+        let mine = Resource { role: Some("ops".into()), ..scalar("cpus", 1.0) };
+        let pool = Pool::of(&[mine, scalar("cpus", 2.0)]).unwrap();
+        assert_eq!(pool.usable_by("dev").to_string(), "cpus:2");
+        assert_eq!(pool.usable_by("ops").to_string(), "cpus:2; cpus(ops):1");
+        assert_eq!(pool.quantities().milli("cpus"), 3000);
+        assert_eq!(Pool::of(&pool.to_resources(Some("ops"), true)).unwrap(), pool);
+    }
+
+    fn any_pool() -> impl Strategy<Value = Pool> {
+        (0i64..9, 0i64..9, proptest::collection::vec((0u64..40, 0u64..6), 0..4)).prop_map(|(c, m, spans)| {
+            let spans: Vec<_> = spans.into_iter().map(|(begin, n)| (begin, begin + n)).collect();
+            Pool::of(&[scalar("cpus", c as f64 / 10.0), scalar("mem", m as f64), ports(&union(&[], &spans))])
+                .unwrap()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn taking_away_a_part_and_adding_it_again_changes_nothing(a in any_pool(), b in any_pool()) {
+            if a.contains(&b) {
+                let mut left = a.clone();
+                left.subtract(&b);
+                prop_assert!(a.contains(&left));
+                left.add(&b);
+                prop_assert_eq!(left, a);
+            }
+        }
+
+        #[test]
+        fn what_is_taken_away_is_gone(a in any_pool(), b in any_pool()) {
+            let mut left = a.clone();
+            left.subtract(&b);
+            // A scalar may be there several times over; a range is there or not.
+            let nothing_of_b = left.ranges.values().flatten().all(|l| {
+                b.ranges.values().flatten().all(|r| l.1 < r.0 || r.1 < l.0)
+            });
+            prop_assert!(nothing_of_b);
+            left.subtract(&a);
+            prop_assert!(left.is_empty());
+        }
+    }
+}

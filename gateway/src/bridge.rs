@@ -25,6 +25,8 @@ pub enum FromNode {
         /// Use of grants that came with the poll.
         usage: Vec<Usage>,
     },
+    /// The node has lost its storage: what ran there before is gone.
+    Forgot,
     /// Nothing was heard for the whole lease: no pong may be sent for this node until it is `Online` or `Alive`.
     Lapsed,
     /// A task's new state, each `seq` of a task once and in order. The node is answered when the writes of the

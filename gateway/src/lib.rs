@@ -12,5 +12,7 @@
 //! socket, file and clock. It commits the [`store::Write`]s of a step in one transaction before it sends
 //! anything that the same step produced: durable before acknowledged.
 
+pub mod agent;
 pub mod bridge;
+pub mod session;
 pub mod store;

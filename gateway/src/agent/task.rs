@@ -1,0 +1,171 @@
+//! One task of a virtual agent and its records.
+
+use super::FrameworkRecord;
+use mesos_proto::mesos;
+use node_proto::{TaskHandle, Usage};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// First pause before an update is sent again (src/slave/constants.hpp).
+pub(super) const RESEND_MS: u64 = 10_000;
+/// Longest pause.
+pub(super) const RESEND_MAX_MS: u64 = 600_000;
+/// Bytes of log kept per task.
+const LOG_MAX: usize = 64 << 10;
+
+/// How far a launch has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Phase {
+    /// The image of this URI is being fetched to the gateway.
+    Fetching(String),
+    /// The order is in the node's mailbox or beyond.
+    Delivered,
+    /// It has ended; updates may wait.
+    Ended,
+}
+
+/// A status update on its way to the scheduler. Its UUID is that in the status, for ever.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Update {
+    /// An encoded `TaskStatus`.
+    pub status: Vec<u8>,
+    pub uuid: Vec<u8>,
+    pub state: i32,
+    pub timestamp: f64,
+}
+
+/// What of a task is on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TaskRecord {
+    pub framework_id: String,
+    pub task_id: String,
+    pub executor_id: String,
+    /// An encoded `TaskInfo`; empty for a task that is only known by its name.
+    pub info: Vec<u8>,
+    pub phase: Phase,
+    pub state: i32,
+    pub updates: VecDeque<Update>,
+    pub image_len: u32,
+    pub document_len: u16,
+}
+
+impl TaskRecord {
+    pub fn waits_for(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Fetching(uri) => Some(uri),
+            _ => None,
+        }
+    }
+}
+
+/// One task.
+pub(super) struct Task {
+    pub record: TaskRecord,
+    pub resend_ms: u64,
+    pub pause_ms: u64,
+    pub usage: Option<Usage>,
+}
+
+impl Task {
+    pub fn new(record: TaskRecord, now_ms: u64) -> Self {
+        Self { record, resend_ms: now_ms, pause_ms: RESEND_MS, usage: None }
+    }
+
+    pub fn is(&self, framework: &str, task_id: &str) -> bool {
+        self.record.framework_id == framework && self.record.task_id == task_id
+    }
+
+    pub fn framework_id(&self) -> &str {
+        &self.record.framework_id
+    }
+
+    pub fn task_id(&self) -> &str {
+        &self.record.task_id
+    }
+
+    pub fn executor_id(&self) -> &str {
+        &self.record.executor_id
+    }
+
+    pub fn resend_at(&self) -> Option<u64> {
+        self.record.updates.front().map(|_| self.resend_ms)
+    }
+
+    pub fn info(&self) -> Option<mesos::TaskInfo> {
+        if self.record.info.is_empty() {
+            return None;
+        }
+        mesos::TaskInfo::decode(self.record.info.as_slice()).ok()
+    }
+
+    /// The task as a re-registration states it. State and UUID of the update under way are both there or neither:
+    /// a master aborts on one without the other.
+    pub fn to_mesos(&self, slave_id: &str) -> Option<mesos::Task> {
+        let info = self.info()?;
+        let head = self.record.updates.front();
+        Some(mesos::Task {
+            name: info.name,
+            task_id: info.task_id,
+            framework_id: mesos::FrameworkId { value: self.record.framework_id.clone() },
+            executor_id: None, // command tasks: their executor is no executor to the master
+            slave_id: mesos::SlaveId { value: slave_id.to_owned() },
+            state: self.record.state,
+            resources: info.resources,
+            statuses: head
+                .and_then(|update| mesos::TaskStatus::decode(&*update.status).ok())
+                .into_iter()
+                .collect(),
+            status_update_state: head.map(|update| update.state),
+            status_update_uuid: head.map(|update| update.uuid.clone()),
+            labels: info.labels,
+            kill_policy: info.kill_policy,
+            ..Default::default()
+        })
+    }
+}
+
+pub(super) fn framework_info(id: &str, record: &FrameworkRecord) -> Option<mesos::FrameworkInfo> {
+    let mut info = mesos::FrameworkInfo::decode(record.info.as_slice()).ok()?;
+    info.id = Some(mesos::FrameworkId { value: id.to_owned() });
+    Some(info)
+}
+
+/// The last [`LOG_MAX`] bytes of a task's log; it outlives the task for as long as there is room.
+pub(super) struct LogRing {
+    pub key: (String, String),
+    /// Where `bytes` begin in the whole log.
+    pub offset: u64,
+    pub bytes: VecDeque<u8>,
+}
+
+impl LogRing {
+    pub fn append(rings: &mut VecDeque<Self>, key: (String, String), data: &[u8], rings_max: usize) {
+        let at = match rings.iter().position(|ring| ring.key == key) {
+            Some(at) => at,
+            None => {
+                if rings.len() >= rings_max {
+                    rings.pop_front();
+                }
+                rings.push_back(Self { key, offset: 0, bytes: VecDeque::new() });
+                rings.len() - 1
+            }
+        };
+        let ring = &mut rings[at];
+        ring.bytes.extend(data);
+        let over = ring.bytes.len().saturating_sub(LOG_MAX);
+        ring.bytes.drain(..over);
+        ring.offset += over as u64;
+    }
+}
+
+/// The next handle that no task has.
+pub(super) fn free_handle(next: &mut TaskHandle, taken: impl Fn(TaskHandle) -> bool) -> TaskHandle {
+    loop {
+        let handle = *next;
+        *next = next.checked_add(1).unwrap_or(1);
+        if !taken(handle) {
+            return handle;
+        }
+    }
+}

@@ -1,0 +1,633 @@
+//! The gateway's side of the node protocol: registration, lease, mailbox, intake of statuses, blocks.
+//!
+//! A state machine over all nodes. After each call the driver takes everything from [`Sessions::poll_output`],
+//! commits the writes and only then sends the datagrams: what a node is told is on disk.
+//!
+//! - A node is known by its EUI-64 and reached at the address it registered from; anyone else gets 4.01 and costs
+//!   no memory.
+//! - Commands wait in the node's mailbox, numbered and on disk, until it says that it has seen them. They are pushed
+//!   to a node that listens and ride on the polls of one that sleeps; nothing is ever sent to a sleeper.
+//! - Each status and message of a task is passed on once, in order, whatever the radio does.
+
+mod node;
+
+use crate::bridge::{FromNode, NodeId, ToNode};
+use crate::store::{Table, Write};
+use node::{Command, Intake, Node, SessionRecord};
+use node_coap::{
+    Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, serve_block,
+};
+use node_proto::limits::VERSION;
+use node_proto::{
+    ImageHandle, Log, Message, Order, Poll, Power, Register, Registered, Status, TaskHandle, decode, encode,
+    paths,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Commands that may wait for one node.
+const MAILBOX_MAX: usize = 64;
+/// Tasks of one node whose statuses are still taken in.
+const INTAKE_MAX: usize = 64;
+
+/// Settings of the sessions.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// CoAP ACK_TIMEOUT towards nodes, milliseconds.
+    pub ack_timeout_ms: u32,
+    /// Longest pause between polls of a node with mains, seconds.
+    pub poll_mains_s: u16,
+    /// Longest pause between polls of a node on battery, seconds.
+    pub poll_battery_s: u16,
+    /// Polls in a row that may be missed before the lease lapses.
+    pub missed_polls: u16,
+    /// Nodes that may register.
+    pub nodes_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ack_timeout_ms: 2_000,
+            poll_mains_s: 5,
+            poll_battery_s: 15,
+            missed_polls: 4,
+            nodes_max: 100_000,
+        }
+    }
+}
+
+impl Config {
+    fn poll_s(&self, power: Power) -> u16 {
+        match power {
+            Power::Mains => self.poll_mains_s,
+            Power::Battery(_) => self.poll_battery_s,
+        }
+    }
+
+    fn lease_s(&self, power: Power) -> u16 {
+        self.poll_s(power).saturating_mul(self.missed_polls)
+    }
+}
+
+/// What a step produced.
+#[derive(Debug)]
+pub enum Output {
+    /// To be committed before anything is transmitted.
+    Write(Write),
+    /// For the virtual agent.
+    Event(NodeId, FromNode),
+    /// To be sent after the commit.
+    Transmit(SocketAddr, Vec<u8>),
+}
+
+/// What was refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Messages from addresses that no node registered from.
+    pub unknown_peers: u64,
+    /// Payloads that are not the message of their resource.
+    pub malformed: u64,
+    /// Statuses, messages and log that came again.
+    pub repeated: u64,
+    /// Commands for which a mailbox had no room.
+    pub mailbox_full: u64,
+}
+
+/// What an operator sees of a session.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The node.
+    pub node: NodeId,
+    /// Where it is, if it has registered since the gateway started.
+    pub peer: Option<SocketAddr>,
+    /// Its lease is live.
+    pub online: bool,
+    /// Milliseconds since it was last heard; `None` if not since the gateway started.
+    pub heard_ms_ago: Option<u64>,
+    /// Commands waiting.
+    pub mailbox: usize,
+    /// Milliseconds that the oldest of them has waited.
+    pub mailbox_age_ms: u64,
+    /// Datagrams and bytes from and to the node.
+    pub traffic: Traffic,
+    /// How far each image has been served.
+    pub served: Vec<(ImageHandle, u32)>,
+}
+
+/// Datagrams and their payload bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the node.
+    pub datagrams_in: u64,
+    /// From the node.
+    pub bytes_in: u64,
+    /// To the node.
+    pub datagrams_out: u64,
+    /// To the node.
+    pub bytes_out: u64,
+}
+
+/// All nodes' sessions.
+pub struct Sessions {
+    config: Config,
+    coap: Endpoint<SocketAddr>,
+    nodes: HashMap<NodeId, Node>,
+    by_peer: HashMap<SocketAddr, NodeId>,
+    leases: BTreeSet<(u64, NodeId)>,
+    pushes: BTreeMap<ExchangeId, (NodeId, u32)>,
+    images: HashMap<ImageHandle, Arc<[u8]>>,
+    outputs: VecDeque<Output>,
+    counters: Counters,
+}
+
+impl Sessions {
+    /// Sessions as the records of [`Table::Session`], [`Table::Command`], [`Table::Intake`] and [`Table::Document`]
+    /// have them. Every known node has a whole lease to come back. A record that cannot be read is skipped with a
+    /// warning.
+    pub fn new(config: Config, records: &[(Table, Vec<u8>, Vec<u8>)], seed: u64, now_ms: u64) -> Self {
+        let params = Params { ack_timeout_ms: config.ack_timeout_ms, dedup_per_peer: 4, ..Params::default() };
+        let mut sessions = Self {
+            config,
+            coap: Endpoint::new(params, seed),
+            nodes: HashMap::new(),
+            by_peer: HashMap::new(),
+            leases: BTreeSet::new(),
+            pushes: BTreeMap::new(),
+            images: HashMap::new(),
+            outputs: VecDeque::new(),
+            counters: Counters::default(),
+        };
+        for (table, key, value) in records.iter().filter(|(table, ..)| *table == Table::Session) {
+            match (node::node_key(key), postcard::from_bytes::<SessionRecord>(value)) {
+                (Some(id), Ok(record)) => {
+                    let node = Node::new(record, now_ms);
+                    let until = now_ms + u64::from(config.lease_s(node.power)) * 1000;
+                    sessions.nodes.insert(id, Node { lease_until_ms: until, ..node });
+                    sessions.leases.insert((until, id));
+                }
+                _ => tracing::warn!(?table, "skipping an unreadable record"),
+            }
+        }
+        for (table, key, value) in records {
+            let Some((id, number)) = node::split_key(key) else { continue };
+            let Some(node) = sessions.nodes.get_mut(&id) else { continue };
+            match table {
+                Table::Command => match postcard::from_bytes::<Order>(value) {
+                    Ok(order) => node.mailbox.push_back(Command { seq: number, order, since_ms: now_ms }),
+                    Err(_) => tracing::warn!(node = %id, number, "skipping an unreadable command"),
+                },
+                Table::Intake => {
+                    let intake = postcard::from_bytes::<Intake>(value).unwrap_or_default();
+                    node.intake.insert(number as TaskHandle, intake);
+                }
+                Table::Document => drop(node.documents.insert(number as TaskHandle, value.as_slice().into())),
+                _ => {}
+            }
+        }
+        for node in sessions.nodes.values_mut() {
+            node.mailbox.make_contiguous().sort_by_key(|command| command.seq);
+        }
+        sessions
+    }
+
+    /// Makes an image's bytes servable.
+    pub fn add_image(&mut self, handle: ImageHandle, bytes: Arc<[u8]>) {
+        self.images.insert(handle, bytes);
+    }
+
+    /// Takes one datagram.
+    pub fn handle_datagram(&mut self, peer: SocketAddr, bytes: &[u8], now_ms: u64) {
+        if let Some(node) = self.by_peer.get(&peer).and_then(|id| self.nodes.get_mut(id)) {
+            node.traffic.datagrams_in += 1;
+            node.traffic.bytes_in += bytes.len() as u64;
+        }
+        self.coap.handle(peer, bytes, now_ms);
+        self.work(now_ms);
+    }
+
+    /// When [`Sessions::handle_timeout`] is to be called.
+    pub fn next_timeout(&self) -> Option<u64> {
+        let lease = self.leases.first().map(|(at, _)| *at);
+        [lease, self.coap.next_timeout()].into_iter().flatten().min()
+    }
+
+    /// Retransmits and lets leases lapse.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        self.coap.handle_timeout(now_ms);
+        while let Some((at, id)) = self.leases.first().copied().filter(|(at, _)| *at <= now_ms) {
+            self.leases.remove(&(at, id));
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.online = false;
+                self.outputs.push_back(Output::Event(id, FromNode::Lapsed));
+            }
+        }
+        self.work(now_ms);
+    }
+
+    /// Puts an order into a node's mailbox. False if the node is unknown or the mailbox is full.
+    pub fn order(&mut self, id: NodeId, order: ToNode, now_ms: u64) -> bool {
+        let Some(node) = self.nodes.get_mut(&id) else { return false };
+        let order = match order {
+            ToNode::Forget { task } => {
+                node.intake.remove(&task);
+                node.documents.remove(&task);
+                let key = node::task_key(id, task);
+                self.write(Write::Delete(Table::Intake, key.clone()));
+                self.write(Write::Delete(Table::Document, key));
+                return true;
+            }
+            order if node.mailbox.len() >= MAILBOX_MAX => {
+                tracing::warn!(node = %id, ?order, "mailbox is full");
+                self.counters.mailbox_full += 1;
+                return false;
+            }
+            ToNode::Launch { task, document, .. } if node.intake.len() >= INTAKE_MAX => {
+                tracing::warn!(node = %id, task, bytes = document.len(), "too many tasks are not finished");
+                self.counters.mailbox_full += 1;
+                return false;
+            }
+            ToNode::Launch {
+                task,
+                image,
+                image_len,
+                digest,
+                kind,
+                document,
+                cpu_permille,
+                mem_bytes,
+                capabilities,
+            } => {
+                let mut half = [0; 16];
+                half.copy_from_slice(&digest[..16]);
+                let document_len = document.len() as u16;
+                node.intake.insert(task, Intake::default());
+                node.documents.insert(task, document.as_slice().into());
+                let key = node::task_key(id, task);
+                self.outputs.push_back(Output::Write(Write::Put(
+                    Table::Intake,
+                    key.clone(),
+                    node::record(&Intake::default()),
+                )));
+                self.outputs.push_back(Output::Write(Write::Put(Table::Document, key, document)));
+                Order::Launch(node_proto::Launch {
+                    task,
+                    image,
+                    image_len,
+                    digest: half,
+                    document_len,
+                    kind,
+                    cpu_permille,
+                    mem_bytes,
+                    capabilities: node_proto::Capabilities(capabilities),
+                })
+            }
+            ToNode::Kill { task, grace_ms } => Order::Kill { task, grace_ms },
+            ToNode::Message { task, data } => match heapless::Vec::from_slice(&data) {
+                Ok(data) => Order::Message { task, data },
+                Err(_) => return false,
+            },
+        };
+        node.last_seq += 1;
+        let seq = node.last_seq;
+        let key = node::command_key(id, seq);
+        self.outputs.push_back(Output::Write(Write::Put(Table::Command, key, node::record(&order))));
+        self.outputs.push_back(node.save(id));
+        node.mailbox.push_back(Command { seq, order, since_ms: now_ms });
+        self.push(id, now_ms);
+        self.flush();
+        true
+    }
+
+    /// The next output of the last step.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What was refused so far.
+    pub fn counters(&self) -> (Counters, node_coap::Counters) {
+        (self.counters, self.coap.counters())
+    }
+
+    /// What an operator sees of one node.
+    pub fn view(&self, id: NodeId, now_ms: u64) -> Option<View> {
+        let node = self.nodes.get(&id)?;
+        Some(View {
+            node: id,
+            peer: node.peer,
+            online: node.online,
+            heard_ms_ago: node.heard_ms.map(|at| now_ms.saturating_sub(at)),
+            mailbox: node.mailbox.len(),
+            mailbox_age_ms: node.mailbox.front().map_or(0, |command| now_ms.saturating_sub(command.since_ms)),
+            traffic: node.traffic,
+            served: node.served.iter().map(|(image, upto)| (*image, *upto)).collect(),
+        })
+    }
+
+    // --- inside ---
+
+    fn write(&mut self, write: Write) {
+        self.outputs.push_back(Output::Write(write));
+    }
+
+    fn work(&mut self, now_ms: u64) {
+        while let Some(event) = self.coap.poll_event() {
+            match event {
+                Event::Request { peer, id, request } => {
+                    let response = self.answer(peer, &request, now_ms);
+                    self.respond(peer, id, &response, now_ms);
+                    if let Some(node) = self.by_peer.get(&peer).copied() {
+                        self.push(node, now_ms);
+                    }
+                }
+                Event::Response { exchange, response, .. } => {
+                    if let Some((node, seq)) = self.pushes.remove(&exchange) {
+                        self.pushed(node, seq, response.code, now_ms);
+                    }
+                }
+                Event::Failed { exchange, .. } => {
+                    // The node does not listen just now: the command rides on its next poll.
+                    if let Some((id, _)) = self.pushes.remove(&exchange)
+                        && let Some(node) = self.nodes.get_mut(&id)
+                    {
+                        node.pushing = false;
+                    }
+                }
+            }
+        }
+        self.flush();
+    }
+
+    fn respond(&mut self, peer: SocketAddr, id: RequestId, response: &Response, now_ms: u64) {
+        if let Err(error) = self.coap.respond(peer, id, response, now_ms) {
+            tracing::debug!(%peer, ?error, "cannot answer");
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some((peer, bytes)) = self.coap.poll_transmit() {
+            if let Some(node) = self.by_peer.get(&peer).and_then(|id| self.nodes.get_mut(id)) {
+                node.traffic.datagrams_out += 1;
+                node.traffic.bytes_out += bytes.len() as u64;
+            }
+            self.outputs.push_back(Output::Transmit(peer, bytes));
+        }
+    }
+
+    fn answer(&mut self, peer: SocketAddr, request: &Request, now_ms: u64) -> Response {
+        if request.method == Method::Post && request.path == paths::REGISTER {
+            return self.register(peer, &request.payload, now_ms);
+        }
+        let Some(id) = self.by_peer.get(&peer).copied() else {
+            self.counters.unknown_peers += 1;
+            return Response::new(Code::UNAUTHORIZED, b"register first");
+        };
+        self.heard(id, now_ms);
+        let (name, rest) = request.path.split_once('/').unwrap_or((&request.path, ""));
+        match (request.method, name, rest) {
+            (Method::Post, paths::POLL, "") => self.poll(id, &request.payload, now_ms),
+            (Method::Post, paths::STATUS, "") => self.status(id, &request.payload),
+            (Method::Post, paths::MESSAGE, "") => self.message(id, &request.payload),
+            (Method::Post, paths::LOG, "") => self.log(id, &request.payload),
+            (Method::Get, paths::IMAGE, handle) => self.image(id, handle, request.block2),
+            (Method::Get, paths::DOCUMENT, task) => self.document(id, task, request.block2),
+            (
+                _,
+                paths::POLL | paths::STATUS | paths::MESSAGE | paths::LOG | paths::IMAGE | paths::DOCUMENT,
+                _,
+            ) => Response::new(Code::METHOD_NOT_ALLOWED, &[]),
+            _ => Response::new(Code::NOT_FOUND, &[]),
+        }
+    }
+
+    fn malformed(&mut self) -> Response {
+        self.counters.malformed += 1;
+        Response::new(Code::BAD_REQUEST, b"malformed")
+    }
+
+    fn register(&mut self, peer: SocketAddr, payload: &[u8], now_ms: u64) -> Response {
+        if payload.first().is_some_and(|version| *version != VERSION) {
+            return Response::new(Code::NOT_ACCEPTABLE, b"version");
+        }
+        let Ok(register) = decode::<Register>(payload) else { return self.malformed() };
+        let id = NodeId(register.eui64);
+        let fresh = !self.nodes.contains_key(&id);
+        if fresh && self.nodes.len() >= self.config.nodes_max {
+            return Response::new(Code::UNAVAILABLE, b"too many nodes");
+        }
+        let power = register.inventory.power;
+        let node = self.nodes.entry(id).or_insert_with(|| {
+            // Numbers go on from what the node has seen, so that it does not take a new command for an old one.
+            Node::new(SessionRecord { last_seq: register.seen, done: register.seen }, now_ms)
+        });
+        node.last_seq = node.last_seq.max(register.seen);
+        node.power = power;
+        if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
+            self.by_peer.remove(&old);
+            self.coap.forget(old);
+        }
+        // An address serves one node: its former owner has to register again.
+        if let Some(other) = self.by_peer.insert(peer, id).filter(|other| *other != id)
+            && let Some(other) = self.nodes.get_mut(&other)
+        {
+            other.peer = None;
+        }
+        self.seen(id, register.seen);
+        let Some(node) = self.nodes.get_mut(&id) else { return self.malformed() };
+        let forgot = register.seen < node.done;
+        let registered = Registered {
+            lease_s: self.config.lease_s(power),
+            poll_s: self.config.poll_s(power),
+            done: node.done,
+            fresh,
+        };
+        let save = node.save(id);
+        self.outputs.push_back(save);
+        self.outputs.push_back(Output::Event(id, FromNode::Online(register)));
+        if forgot {
+            tracing::warn!(node = %id, "the node has lost its storage");
+            self.outputs.push_back(Output::Event(id, FromNode::Forgot));
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.online = true;
+        }
+        self.heard(id, now_ms);
+        reply(Code::CREATED, &registered)
+    }
+
+    /// Renews the lease; a node that had lapsed is alive again.
+    fn heard(&mut self, id: NodeId, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let until = now_ms + u64::from(self.config.lease_s(node.power)) * 1000;
+        self.leases.remove(&(node.lease_until_ms, id));
+        self.leases.insert((until, id));
+        node.lease_until_ms = until;
+        node.heard_ms = Some(now_ms);
+        if !node.online {
+            node.online = true;
+            let alive = FromNode::Alive { power: node.power, usage: Vec::new() };
+            self.outputs.push_back(Output::Event(id, alive));
+        }
+    }
+
+    /// Forgets the commands that the node has acted on.
+    fn seen(&mut self, id: NodeId, seen: u32) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut changed = false;
+        while let Some(front) = node.mailbox.front().filter(|command| command.seq <= seen) {
+            self.outputs
+                .push_back(Output::Write(Write::Delete(Table::Command, node::command_key(id, front.seq))));
+            node.mailbox.pop_front();
+            changed = true;
+        }
+        if seen > node.done && seen <= node.last_seq {
+            node.done = seen;
+            changed = true;
+        }
+        if changed {
+            self.outputs.push_back(node.save(id));
+        }
+    }
+
+    fn poll(&mut self, id: NodeId, payload: &[u8], now_ms: u64) -> Response {
+        let Ok(poll) = decode::<Poll>(payload) else { return self.malformed() };
+        self.seen(id, poll.seen);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.power = poll.power;
+        }
+        self.heard(id, now_ms);
+        let alive = FromNode::Alive { power: poll.power, usage: poll.usage.to_vec() };
+        self.outputs.push_back(Output::Event(id, alive));
+        match self.nodes.get(&id).and_then(Node::next_command) {
+            Some(command) => reply(Code::CONTENT, &command),
+            None => Response::new(Code::CHANGED, &[]),
+        }
+    }
+
+    fn status(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(status) = decode::<Status>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&status.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        if status.seq < intake.next_status {
+            self.counters.repeated += 1;
+            return Response::new(Code::CHANGED, &[]);
+        }
+        if status.seq > intake.next_status {
+            return Response::new(Code::CONFLICT, &[]);
+        }
+        intake.next_status = intake.next_status.saturating_add(1);
+        let save = Write::Put(Table::Intake, node::task_key(id, status.task), node::record(intake));
+        self.write(save);
+        let event = FromNode::Status {
+            task: status.task,
+            seq: status.seq,
+            state: status.state,
+            note: status.note.as_str().to_owned(),
+        };
+        self.outputs.push_back(Output::Event(id, event));
+        Response::new(Code::CHANGED, &[])
+    }
+
+    fn message(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(message) = decode::<Message>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&message.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        if message.seq < intake.next_message {
+            self.counters.repeated += 1;
+            return Response::new(Code::CHANGED, &[]);
+        }
+        intake.next_message = message.seq.saturating_add(1);
+        let save = Write::Put(Table::Intake, node::task_key(id, message.task), node::record(intake));
+        self.write(save);
+        let event = FromNode::Message { task: message.task, data: message.data.to_vec() };
+        self.outputs.push_back(Output::Event(id, event));
+        Response::new(Code::CHANGED, &[])
+    }
+
+    fn log(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(log) = decode::<Log>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&log.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        let end = log.offset.saturating_add(log.data.len() as u32);
+        let data = match intake.log_offset.checked_sub(log.offset) {
+            Some(overlap) => {
+                self.counters.repeated += u64::from(overlap > 0);
+                log.data.get(overlap as usize..).unwrap_or_default().to_vec()
+            }
+            None => {
+                let lost = log.offset - intake.log_offset;
+                let mut data = format!("[{lost} bytes of log are lost]\n").into_bytes();
+                data.extend_from_slice(&log.data);
+                data
+            }
+        };
+        intake.log_offset = intake.log_offset.max(end);
+        if !data.is_empty() {
+            self.outputs.push_back(Output::Event(id, FromNode::Log { task: log.task, data }));
+        }
+        Response::new(Code::CHANGED, &[])
+    }
+
+    fn image(&mut self, id: NodeId, handle: &str, block: Option<Block>) -> Response {
+        let image = handle.parse::<ImageHandle>().ok();
+        let Some((handle, bytes)) =
+            image.and_then(|handle| Some((handle, self.images.get(&handle)?.clone())))
+        else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        let response = serve_block(&bytes, &handle.to_be_bytes(), block);
+        if let (Some(node), Some(block)) = (self.nodes.get_mut(&id), response.block2) {
+            let upto = block.offset() as u32 + response.payload.len() as u32;
+            let served = node.served.entry(handle).or_default();
+            *served = (*served).max(upto);
+        }
+        response
+    }
+
+    fn document(&self, id: NodeId, task: &str, block: Option<Block>) -> Response {
+        let document = task.parse::<TaskHandle>().ok();
+        match document.and_then(|task| self.nodes.get(&id)?.documents.get(&task)) {
+            Some(bytes) => serve_block(bytes, &[], block),
+            None => Response::new(Code::NOT_FOUND, &[]),
+        }
+    }
+
+    /// Pushes the oldest command to a node that listens, one at a time.
+    fn push(&mut self, id: NodeId, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let (Power::Mains, true, false, Some(peer)) = (node.power, node.online, node.pushing, node.peer)
+        else {
+            return;
+        };
+        let Some(command) = node.next_command() else { return };
+        let Ok(payload) = encode(&command) else { return };
+        let request = Request::post(paths::COMMAND, &payload);
+        if let Ok(exchange) = self.coap.request(peer, &request, now_ms) {
+            node.pushing = true;
+            self.pushes.insert(exchange, (id, command.seq));
+        }
+    }
+
+    fn pushed(&mut self, id: NodeId, seq: u32, code: Code, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.pushing = false;
+        if code.is_success() {
+            self.seen(id, seq);
+            self.heard(id, now_ms);
+            self.push(id, now_ms);
+        } else {
+            tracing::warn!(node = %id, seq, %code, "the node refuses a command; it stays for the next poll");
+        }
+    }
+}
+
+fn reply<T: serde::Serialize>(code: Code, message: &T) -> Response {
+    match encode(message) {
+        Ok(payload) => Response::new(code, &payload),
+        Err(_) => Response::new(Code::UNAVAILABLE, b"too long"),
+    }
+}

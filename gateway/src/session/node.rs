@@ -1,0 +1,112 @@
+//! One node's session and its records.
+
+use super::{Output, Traffic};
+use crate::bridge::NodeId;
+use crate::store::{Table, Write};
+use node_proto::{CommandSeq, ImageHandle, Order, Power, TaskHandle};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+/// What of a session is on disk.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct SessionRecord {
+    pub last_seq: CommandSeq,
+    pub done: CommandSeq,
+}
+
+/// What is expected next of a task.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Intake {
+    pub next_status: u16,
+    pub next_message: u32,
+    /// In memory only: after a restart a piece of log may be marked as lost that is not.
+    #[serde(skip)]
+    pub log_offset: u32,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { next_status: 1, next_message: 1, log_offset: 0 }
+    }
+}
+
+/// A command in the mailbox.
+#[derive(Debug)]
+pub(super) struct Command {
+    pub seq: CommandSeq,
+    pub order: Order,
+    pub since_ms: u64,
+}
+
+/// One node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub peer: Option<SocketAddr>,
+    pub power: Power,
+    pub online: bool,
+    pub lease_until_ms: u64,
+    pub heard_ms: Option<u64>,
+    pub last_seq: CommandSeq,
+    pub done: CommandSeq,
+    pub mailbox: VecDeque<Command>,
+    /// A command is on its way to the node.
+    pub pushing: bool,
+    pub intake: BTreeMap<TaskHandle, Intake>,
+    pub documents: BTreeMap<TaskHandle, Box<[u8]>>,
+    pub served: BTreeMap<ImageHandle, u32>,
+    pub traffic: Traffic,
+}
+
+impl Node {
+    pub fn new(record: SessionRecord, now_ms: u64) -> Self {
+        Self {
+            peer: None,
+            power: Power::Mains,
+            online: false,
+            lease_until_ms: now_ms,
+            heard_ms: None,
+            last_seq: record.last_seq,
+            done: record.done,
+            mailbox: VecDeque::new(),
+            pushing: false,
+            intake: BTreeMap::new(),
+            documents: BTreeMap::new(),
+            served: BTreeMap::new(),
+            traffic: Traffic::default(),
+        }
+    }
+
+    pub fn save(&self, id: NodeId) -> Output {
+        let value = record(&SessionRecord { last_seq: self.last_seq, done: self.done });
+        Output::Write(Write::Put(Table::Session, id.0.to_vec(), value))
+    }
+
+    pub fn next_command(&self) -> Option<node_proto::Command> {
+        let front = self.mailbox.front()?;
+        Some(node_proto::Command { seq: front.seq, more: self.mailbox.len() > 1, order: front.order.clone() })
+    }
+}
+
+/// A record's bytes.
+pub(super) fn record<T: Serialize>(value: &T) -> Vec<u8> {
+    // These are plain structs of integers and byte strings: postcard has no way to fail on them.
+    postcard::to_allocvec(value).unwrap_or_default()
+}
+
+pub(super) fn task_key(id: NodeId, task: TaskHandle) -> Vec<u8> {
+    command_key(id, task.into())
+}
+
+pub(super) fn command_key(id: NodeId, number: u32) -> Vec<u8> {
+    [&id.0[..], &number.to_be_bytes()].concat()
+}
+
+pub(super) fn node_key(key: &[u8]) -> Option<NodeId> {
+    key.try_into().ok().map(NodeId)
+}
+
+pub(super) fn split_key(key: &[u8]) -> Option<(NodeId, u32)> {
+    let (id, number) = key.split_at_checked(8)?;
+    Some((NodeId(id.try_into().ok()?), u32::from_be_bytes(number.try_into().ok()?)))
+}

@@ -14,5 +14,12 @@
 
 pub mod agent;
 pub mod bridge;
+mod driver;
+mod http;
+pub mod images;
+mod link;
 pub mod session;
 pub mod store;
+
+pub use driver::{Config, Error, Handle, run};
+pub use link::LinkConfig;

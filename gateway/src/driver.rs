@@ -1,0 +1,379 @@
+//! The one driver: sockets, files, threads and the clock around the two cores.
+//!
+//! One task owns both cores. It takes all inputs that are waiting, lets the cores handle them, commits everything
+//! they want written in one transaction and only then sends what they want sent. If the commit fails the gateway
+//! stops without having promised anything.
+
+use crate::agent::{self, Agents};
+use crate::bridge::NodeId;
+use crate::http;
+use crate::images::{self, Images};
+use crate::link::{GREETING, Link, LinkConfig};
+use crate::session::{self, Sessions};
+use crate::store::{Store, StoreError, Write};
+use libprocess::{BindError, Transport, Upid};
+use std::collections::HashSet;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Inputs handled before a commit.
+const BATCH_MAX: usize = 512;
+/// Images fetched at once.
+const FETCHES_MAX: usize = 16;
+/// Largest message or request body.
+const BODY_MAX: usize = 4 << 20;
+/// Pause before another link to the master's address.
+const LINK_RETRY: Duration = Duration::from_secs(1);
+
+/// Settings of a gateway.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen for the master and for operators.
+    pub listen: SocketAddr,
+    /// Address that the master reaches this gateway by, if it is another one.
+    pub advertise: Option<SocketAddrV4>,
+    /// The master, `host:port`.
+    pub master: SocketAddrV4,
+    /// The way to the nodes.
+    pub link: LinkConfig,
+    /// Directory of the store and the image cache.
+    pub state: PathBuf,
+    /// Put after a node's EUI-64 to make its hostname.
+    pub domain: String,
+    /// Leases, polls, CoAP.
+    pub sessions: session::Config,
+}
+
+/// The gateway cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image cache.
+    #[error("image cache {path}: {source}")]
+    Images {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+    /// The link to the nodes.
+    #[error("link to the nodes ({link:?}): {source}")]
+    Link {
+        /// Which link.
+        link: LinkConfig,
+        /// What is wrong.
+        source: std::io::Error,
+    },
+}
+
+/// A running gateway.
+pub struct Handle {
+    /// The address that peers are told.
+    pub address: SocketAddrV4,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<tokio::task::JoinHandle<Result<(), Error>>>,
+}
+
+impl Handle {
+    /// Stops after the step under way.
+    pub async fn stop(mut self) -> Result<(), Error> {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(()); // it has stopped already
+        }
+        self.wait().await
+    }
+
+    /// Waits until the gateway ends by itself.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        match self.done.take() {
+            Some(done) => done.await.unwrap_or(Ok(())),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What an operator asks of the driver.
+pub(crate) enum Query {
+    Nodes(oneshot::Sender<serde_json::Value>),
+    Metrics(oneshot::Sender<serde_json::Value>),
+    AgentState(String, oneshot::Sender<Option<serde_json::Value>>),
+    Log { task: String, offset: u64, reply: oneshot::Sender<Option<(u64, Vec<u8>)>> },
+}
+
+struct Driver {
+    started: Instant,
+    agents: Agents,
+    sessions: Sessions,
+    images: Images,
+    store: Store,
+    transport: Transport,
+    link: Link,
+    /// For the transport, which asks on its own threads.
+    hosted: Arc<RwLock<HashSet<String>>>,
+    fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
+    fetching: HashSet<String>,
+    queue: std::collections::VecDeque<String>,
+    master: SocketAddrV4,
+    relink: Option<Instant>,
+}
+
+/// Starts a gateway.
+pub async fn run(config: Config) -> Result<Handle, Error> {
+    let started = Instant::now();
+    let (store, records) = Store::open(&config.state.join("gateway.redb"))?;
+    let dir = config.state.join("images");
+    let (images, held) =
+        Images::open(&dir, &records).map_err(|source| Error::Images { path: dir.clone(), source })?;
+    let hosted: Arc<RwLock<HashSet<String>>> = Arc::default();
+    let is_hosted = {
+        let hosted = hosted.clone();
+        Arc::new(move |actor: &str| hosted.read().is_ok_and(|hosted| hosted.contains(actor)))
+    };
+    let (queries, asked) = mpsc::channel(64);
+    let (events, received) = mpsc::channel(4096);
+    let transport = Transport::bind(
+        libprocess::Config {
+            listen: config.listen,
+            advertise: config.advertise,
+            is_hosted,
+            http: http::handler(queries),
+            max_body: BODY_MAX,
+        },
+        events,
+    )
+    .await?;
+    let address = transport.local();
+    let link =
+        Link::open(&config.link).await.map_err(|source| Error::Link { link: config.link.clone(), source })?;
+    let agents = agent::Config { version: "1.11.0".into(), domain: config.domain, port: address.port() };
+    let mut sessions = Sessions::new(config.sessions, &records, rand::random(), 0);
+    for (image, bytes) in held {
+        sessions.add_image(image.handle, bytes);
+    }
+    let (fetches, fetched) = mpsc::unbounded_channel();
+    let mut driver = Driver {
+        started,
+        agents: Agents::new(agents, address, &records, rand::random(), 0),
+        sessions,
+        images,
+        store,
+        transport,
+        link,
+        hosted,
+        fetches,
+        fetching: HashSet::new(),
+        queue: Default::default(),
+        master: config.master,
+        relink: None,
+    };
+    driver.agents.master_detected(Some(Upid::new("master", config.master)), 0);
+    driver.transport.link(config.master);
+    let (stop, stopped) = oneshot::channel();
+    let done = tokio::spawn(driver.work(received, fetched, asked, stopped));
+    Ok(Handle { address, stop: Some(stop), done: Some(done) })
+}
+
+impl Driver {
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    async fn work(
+        mut self,
+        mut events: mpsc::Receiver<libprocess::Event>,
+        mut fetched: mpsc::UnboundedReceiver<(String, Result<images::Fetched, String>)>,
+        mut queries: mpsc::Receiver<Query>,
+        mut stopped: oneshot::Receiver<()>,
+    ) -> Result<(), Error> {
+        let mut greeting = tokio::time::interval(GREETING);
+        let mut writes = Vec::new();
+        self.settle(&mut writes).await?;
+        loop {
+            let wake = [self.agents.next_timeout(), self.sessions.next_timeout()].into_iter().flatten().min();
+            let wake = wake.map(|at| self.started + Duration::from_millis(at));
+            let wake = [wake, self.relink].into_iter().flatten().min();
+            let started = self.started;
+            let now = move || started.elapsed().as_millis() as u64;
+            tokio::select! {
+                _ = &mut stopped => return Ok(()),
+                event = events.recv() => {
+                    let mut next = event;
+                    let mut count = 0;
+                    while let Some(event) = next.take() {
+                        self.event(event);
+                        count += 1;
+                        if count < BATCH_MAX {
+                            next = events.try_recv().ok();
+                        }
+                    }
+                }
+                (peer, bytes) = self.link.receive(now) => {
+                    self.sessions.handle_datagram(peer, &bytes, now());
+                }
+                Some((uri, image)) = fetched.recv() => self.fetched(&uri, image, &mut writes),
+                Some(query) = queries.recv() => self.answer(query),
+                _ = greeting.tick() => self.link.greet().await,
+                () = sleep_until(wake) => {
+                    if self.relink.is_some_and(|at| at <= Instant::now()) {
+                        self.relink = None;
+                        self.transport.link(self.master);
+                    }
+                }
+            }
+            let now = self.now_ms();
+            self.sessions.handle_timeout(now);
+            self.agents.handle_timeout(now);
+            self.settle(&mut writes).await?;
+        }
+    }
+
+    fn event(&mut self, event: libprocess::Event) {
+        match event {
+            libprocess::Event::Message(message) => self.agents.from_master(&message, self.now_ms()),
+            libprocess::Event::Exited(address) if address == self.master => {
+                // As for a real agent, the loss of this socket alone means little: pings or their absence decide.
+                self.relink = Some(Instant::now() + LINK_RETRY);
+            }
+            libprocess::Event::Exited(_) => {}
+        }
+    }
+
+    fn fetched(&mut self, uri: &str, image: Result<images::Fetched, String>, writes: &mut Vec<Write>) {
+        self.fetching.remove(uri);
+        let kept = image.and_then(|fetched| {
+            let (image, write) =
+                self.images.keep(&fetched).map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
+            writes.extend(write);
+            self.sessions.add_image(image.handle, fetched.bytes);
+            Ok(image)
+        });
+        self.agents.image(uri, kept, self.now_ms());
+        self.start_fetches();
+    }
+
+    fn start_fetches(&mut self) {
+        while self.fetching.len() < FETCHES_MAX {
+            let Some(uri) = self.queue.pop_front() else { return };
+            if !self.fetching.insert(uri.clone()) {
+                continue; // its waiters are served by the fetch under way
+            }
+            let fetches = self.fetches.clone();
+            tokio::task::spawn_blocking(move || {
+                let image = images::fetch(&uri).map_err(|error| error.to_string());
+                let _ = fetches.send((uri, image)); // the gateway stops
+            });
+        }
+    }
+
+    /// Carries outputs between the cores until there are none, commits, and sends.
+    async fn settle(&mut self, writes: &mut Vec<Write>) -> Result<(), Error> {
+        let mut datagrams = Vec::new();
+        let mut messages = Vec::new();
+        loop {
+            let now = self.now_ms();
+            if let Some(output) = self.sessions.poll_output() {
+                match output {
+                    session::Output::Write(write) => writes.push(write),
+                    session::Output::Event(node, event) => {
+                        let new = self.agents.view(node).is_none();
+                        self.agents.from_node(node, event, now);
+                        if new {
+                            self.host(node);
+                        }
+                    }
+                    session::Output::Transmit(peer, bytes) => datagrams.push((peer, bytes)),
+                }
+            } else if let Some(output) = self.agents.poll_output() {
+                match output {
+                    agent::Output::Write(write) => writes.push(write),
+                    agent::Output::Send { from, to, name, body } => messages.push((from, to, name, body)),
+                    agent::Output::ToNode(node, order) => {
+                        let launch = match &order {
+                            crate::bridge::ToNode::Launch { task, .. } => Some(*task),
+                            _ => None,
+                        };
+                        if !self.sessions.order(node, order, now)
+                            && let Some(task) = launch
+                        {
+                            self.agents.undeliverable(node, task, now);
+                        }
+                    }
+                    agent::Output::Fetch(uri) => {
+                        self.queue.push_back(uri);
+                        self.start_fetches();
+                    }
+                }
+            } else {
+                break;
+            }
+        }
+        if self.hosted.read().is_ok_and(|hosted| hosted.is_empty()) {
+            for actor in self.agents.actors().collect::<Vec<_>>() {
+                self.add_hosted(actor);
+            }
+        }
+        if !writes.is_empty() {
+            // A commit waits for the disk; other tasks of this process go on meanwhile.
+            tokio::task::block_in_place(|| self.store.commit(writes))?;
+            writes.clear();
+        }
+        for (from, to, name, body) in messages {
+            self.transport.send(&from, &to, &name, &body);
+        }
+        for (peer, bytes) in datagrams {
+            self.link.send(peer, &bytes).await;
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, node: NodeId) {
+        if let Some(view) = self.agents.view(node) {
+            self.add_hosted(view.actor);
+        }
+    }
+
+    fn add_hosted(&self, actor: String) {
+        if let Ok(mut hosted) = self.hosted.write() {
+            hosted.insert(actor);
+        }
+    }
+
+    fn answer(&self, query: Query) {
+        let now = self.now_ms();
+        // An asker that has gone away needs no answer.
+        match query {
+            Query::Nodes(reply) => drop(reply.send(http::nodes(&self.agents, &self.sessions, now))),
+            Query::Metrics(reply) => {
+                let counters = self.transport.counters();
+                drop(reply.send(http::metrics(
+                    &self.agents,
+                    &self.sessions,
+                    counters,
+                    self.link.counters(),
+                    now,
+                )));
+            }
+            Query::AgentState(actor, reply) => {
+                let found = self.agents.node_ids().into_iter().filter_map(|id| self.agents.view(id));
+                let state = found.into_iter().find(|view| view.actor == actor);
+                drop(reply.send(state.map(|view| http::agent_state(&view))));
+            }
+            Query::Log { task, offset, reply } => drop(reply.send(self.agents.log(&task, offset))),
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

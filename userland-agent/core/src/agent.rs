@@ -6,12 +6,11 @@ use crate::record;
 use crate::task::{Kept, Phase, Task};
 use crate::wire::{Answer, Wire, WireEvent};
 use alloc::format;
-use alloc::vec::Vec;
-use grants::Grant;
+use grants::{Capacity, Grant, Ledger, Refusal};
 use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, USAGE_PER_POLL, VERSION};
 use node_proto::{
     Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, Order, Poll, Power,
-    Register, Registered, Runtimes, State, Status, TaskHandle, Usage, decode, paths,
+    Register, Registered, Runtimes, State, TaskHandle, Usage, decode, paths,
 };
 
 /// Settings of an agent.
@@ -92,6 +91,8 @@ pub struct Agent<O: Os> {
     boot: u32,
     seen: CommandSeq,
     tasks: heapless::Vec<Task, TASKS_MAX>,
+    /// What the tasks that have not ended were granted, by slot.
+    ledger: Ledger<TASKS_MAX>,
     images: Images,
     under_way: Option<Purpose>,
     /// Where the search for the next thing to send starts, so that tasks take turns.
@@ -109,12 +110,24 @@ impl<O: Os> Agent<O> {
         let seen = record::load(&mut os, Record::Seen)?.unwrap_or(0);
         let images = Images::load(&mut os)?;
         let mut tasks = heapless::Vec::new();
+        let has = os.inventory();
+        let mut ledger = Ledger::new(Capacity {
+            cpu_permille: has.cpu_permille,
+            mem_bytes: has.mem_bytes,
+            flash_bytes: u32::MAX, // images are shared between tasks: `Images` keeps their book
+        });
         for slot in 0..TASKS_MAX as u8 {
             if let Some(kept) = record::load::<Kept>(&mut os, Record::Slot(slot))? {
                 let mut task = Task::restored(slot, kept);
                 if task.kept.phase == Phase::Running {
                     task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
                     record::save(&mut os, task.record(), &task.kept)?;
+                }
+                if task.kept.phase != Phase::Ended
+                    && ledger.reserve(slot.into(), grant_of(&task.kept.launch)).is_err()
+                {
+                    // The node has less than when it took the task.
+                    task.report(State::Failed(Failure::Resources), "node has less than before");
                 }
                 let _ = tasks.push(task); // as many slots as places
             }
@@ -128,6 +141,7 @@ impl<O: Os> Agent<O> {
             boot,
             seen,
             tasks,
+            ledger,
             images,
             under_way: None,
             turn: 0,
@@ -361,6 +375,7 @@ impl<O: Os> Agent<O> {
             // The gateway's store knows nothing of what this node remembers: nobody waits for it any more.
             while let Some(task) = self.tasks.pop() {
                 self.os.kill(task.kept.launch.task);
+                self.ledger.release(task.slot.into());
                 self.check(|os| os.delete(task.record()));
             }
         }
@@ -513,7 +528,7 @@ impl<O: Os> Agent<O> {
             return;
         };
         let mut task = Task::new(slot, launch);
-        match self.refusal(&launch) {
+        match self.refusal(slot, &launch) {
             None => task.report(State::Starting, ""),
             Some((failure, note)) => task.report(State::Failed(failure), note),
         }
@@ -525,36 +540,35 @@ impl<O: Os> Agent<O> {
         }
     }
 
-    /// Why this node will not run such a task, judged against what is granted to the others.
-    fn refusal(&self, launch: &Launch) -> Option<(Failure, &'static str)> {
+    /// Reserves what a task asks for, or says why this node will not run it.
+    fn refusal(&mut self, slot: u8, launch: &Launch) -> Option<(Failure, &'static str)> {
         let has = self.os.inventory();
-        let granted = |what: fn(&Launch) -> u32| {
-            let live = self.tasks.iter().filter(|task| task.kept.phase != Phase::Ended);
-            live.fold(0u32, |sum, task| sum.saturating_add(what(&task.kept.launch)))
-        };
-        let cpu = granted(|launch| u32::from(launch.cpu_permille));
-        let mem = granted(|launch| launch.mem_bytes);
         let runtime = match launch.kind {
             Kind::Wasm => Runtimes::WASM,
             Kind::Native => Runtimes::NATIVE,
         };
         if has.runtimes.0 & runtime == 0 {
-            Some((Failure::Unsupported, "node cannot run this kind"))
-        } else if cpu + u32::from(launch.cpu_permille) > u32::from(has.cpu_permille) {
-            Some((Failure::Resources, "not enough cpu left"))
-        } else if mem.saturating_add(launch.mem_bytes) > has.mem_bytes {
-            Some((Failure::Resources, "not enough memory left"))
-        } else if launch.capabilities.has(Capabilities::SENSOR) && has.sensors == 0 {
-            Some((Failure::Capability, "node has no sensor"))
-        } else if launch.capabilities.has(Capabilities::LED) && has.leds == 0 {
-            Some((Failure::Capability, "node has no LED"))
-        } else if launch.image_len == 0 || launch.image_len > IMAGE_MAX.min(has.flash_bytes) {
-            Some((Failure::Resources, "image too large for node"))
-        } else if usize::from(launch.document_len) > DOCUMENT_MAX {
-            Some((Failure::Resources, "arguments too long for node"))
-        } else {
-            None
+            return Some((Failure::Unsupported, "node cannot run this kind"));
         }
+        if launch.capabilities.has(Capabilities::SENSOR) && has.sensors == 0 {
+            return Some((Failure::Capability, "node has no sensor"));
+        }
+        if launch.capabilities.has(Capabilities::LED) && has.leds == 0 {
+            return Some((Failure::Capability, "node has no LED"));
+        }
+        if launch.image_len == 0 || launch.image_len > IMAGE_MAX.min(has.flash_bytes) {
+            return Some((Failure::Resources, "image too large for node"));
+        }
+        if usize::from(launch.document_len) > DOCUMENT_MAX {
+            return Some((Failure::Resources, "arguments too long for node"));
+        }
+        let refused = self.ledger.reserve(slot.into(), grant_of(launch)).err()?;
+        Some(match refused {
+            Refusal::Cpu(_) => (Failure::Resources, "not enough cpu left"),
+            Refusal::Memory(_) => (Failure::Resources, "not enough memory left"),
+            Refusal::Flash(_) => (Failure::Resources, "not enough flash left"),
+            Refusal::NoSlot | Refusal::Taken => (Failure::Resources, "no slot left"),
+        })
     }
 
     fn admit_image(&mut self, at: usize) {
@@ -564,9 +578,9 @@ impl<O: Os> Agent<O> {
             tasks.iter().any(|task| task.kept.phase != Phase::Ended && task.kept.launch.digest == *image)
         };
         let tasks = &self.tasks;
-        let admitted = self.images.admit(&mut self.os, launch.digest, launch.image_len, flash, |image| {
-            in_use(tasks, image)
-        });
+        let admitted = self
+            .images
+            .admit(&mut self.os, launch.digest, launch.image_len, flash, |image| in_use(tasks, image));
         match admitted {
             Ok(()) => {}
             Err(NoRoom::InUse) => {
@@ -637,13 +651,7 @@ impl<O: Os> Agent<O> {
             image_len: launch.image_len,
             kind: launch.kind,
             document,
-            grant: Grant {
-                cpu_permille: launch.cpu_permille,
-                mem_bytes: launch.mem_bytes,
-                flash_bytes: launch.image_len,
-                capabilities: grants::Capabilities(launch.capabilities.0),
-                strict: true,
-            },
+            grant: grant_of(&launch),
         });
         match started {
             Ok(()) => self.report(at, State::Running, ""),
@@ -656,7 +664,9 @@ impl<O: Os> Agent<O> {
             while self.tasks[at].kept.phase == Phase::Running && self.tasks[at].outbox.is_none() {
                 match self.os.next_event(self.tasks[at].kept.launch.task) {
                     None => break,
-                    Some(output @ (Event::Message(_) | Event::Log(_))) => self.tasks[at].outbox = Some(output),
+                    Some(output @ (Event::Message(_) | Event::Log(_))) => {
+                        self.tasks[at].outbox = Some(output)
+                    }
                     Some(Event::Exited(code)) => self.report(at, State::Exited(code), ""),
                     Some(Event::Killed) => self.report(at, State::Killed, ""),
                     Some(Event::Failed(failure, note)) => self.report(at, State::Failed(failure), &note),
@@ -673,6 +683,7 @@ impl<O: Os> Agent<O> {
 
     fn drop_task(&mut self, at: usize) {
         let task = self.tasks.swap_remove(at);
+        self.ledger.release(task.slot.into());
         if task.kept.phase == Phase::Running {
             self.os.kill(task.kept.launch.task);
         }
@@ -681,6 +692,9 @@ impl<O: Os> Agent<O> {
 
     fn report(&mut self, at: usize, state: State, note: &str) {
         self.tasks[at].report(state, note);
+        if state.is_terminal() {
+            self.ledger.release(self.tasks[at].slot.into());
+        }
         self.save_task(at);
     }
 
@@ -711,6 +725,16 @@ impl<O: Os> Agent<O> {
 
     fn find(&self, task: TaskHandle) -> Option<usize> {
         self.tasks.iter().position(|held| held.kept.launch.task == task)
+    }
+}
+
+fn grant_of(launch: &Launch) -> Grant {
+    Grant {
+        cpu_permille: launch.cpu_permille,
+        mem_bytes: launch.mem_bytes,
+        flash_bytes: 0,
+        capabilities: grants::Capabilities(launch.capabilities.0),
+        strict: true,
     }
 }
 

@@ -71,7 +71,9 @@ impl FromStr for Board {
                     board.cpu_permille = (cpu * 1000.0).round() as u16;
                 }
                 "mem" => board.mem_bytes = size(value).ok_or_else(|| error("expected bytes, nK or nM"))?,
-                "flash" => board.flash_bytes = size(value).ok_or_else(|| error("expected bytes, nK or nM"))?,
+                "flash" => {
+                    board.flash_bytes = size(value).ok_or_else(|| error("expected bytes, nK or nM"))?
+                }
                 "sensors" => board.sensors = value.parse().map_err(|_| error("expected 0 to 255"))?,
                 "leds" => board.leds = value.parse().map_err(|_| error("expected 0 to 255"))?,
                 "battery" => match value.parse() {
@@ -151,9 +153,13 @@ mod tests {
 
     #[test]
     fn a_wrong_field_is_named() {
-        for (text, word) in
-            [("cpu=2", "cpu=2"), ("a,b", "'b'"), ("mem=9999M", "mem"), ("x=1", "known are"), ("battery=101", "percent")]
-        {
+        for (text, word) in [
+            ("cpu=2", "cpu=2"),
+            ("a,b", "'b'"),
+            ("mem=9999M", "mem"),
+            ("x=1", "known are"),
+            ("battery=101", "percent"),
+        ] {
             let error = text.parse::<Board>().unwrap_err().to_string();
             assert!(error.contains(word), "{text}: {error}");
         }

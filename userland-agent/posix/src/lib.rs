@@ -12,5 +12,5 @@ mod node;
 mod os;
 mod storage;
 
-pub use link::{Link, LinkConfig};
+pub use link::{Link, LinkConfig, Traffic};
 pub use node::{Node, NodeConfig, NodeError, Snapshot};

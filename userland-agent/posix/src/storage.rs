@@ -107,8 +107,13 @@ impl Storage {
         write().map_err(|error| classify(&error))
     }
 
-    pub fn image_read(&mut self, image: &Digest, offset: u32, buffer: &mut [u8]) -> Result<usize, StorageError> {
-        let read = || -> io::Result<usize> {
+    pub fn image_read(
+        &mut self,
+        image: &Digest,
+        offset: u32,
+        buffer: &mut [u8],
+    ) -> Result<usize, StorageError> {
+        let mut read = || -> io::Result<usize> {
             let mut file = File::open(self.image_path(image))?;
             file.seek(SeekFrom::Start(u64::from(offset)))?;
             file.read(buffer)

@@ -1,0 +1,115 @@
+//! The node's one loop.
+
+use crate::board::Board;
+use crate::link::{Link, LinkConfig, Traffic};
+use crate::os::PosixOs;
+use crate::storage::Storage;
+use agent_core::{Agent, Config, Os, StorageError};
+use lowpan::Eui64;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Longest wait for a frame, so that stopping is noticed and the medium greeted.
+const PATIENCE_MS: u64 = 100;
+/// How often the medium is greeted, milliseconds.
+const GREETING_MS: u64 = 2_000;
+
+/// Settings of a node.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// Its identity.
+    pub eui64: Eui64,
+    /// What it is.
+    pub board: Board,
+    /// The way to the gateway.
+    pub link: LinkConfig,
+    /// Directory that its records and images survive in.
+    pub state: PathBuf,
+    /// CoAP ACK_TIMEOUT, milliseconds.
+    pub ack_timeout_ms: u32,
+    /// Size exponent of image blocks: 2^(szx+4) bytes.
+    pub block_szx: u8,
+}
+
+/// The node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its directory.
+    #[error("state directory {0}: {1}")]
+    State(PathBuf, io::Error),
+    /// Its records.
+    #[error("records in {0} cannot be read or written: {1:?}")]
+    Records(PathBuf, StorageError),
+    /// Its socket.
+    #[error("link {0:?}: {1}")]
+    Link(LinkConfig, io::Error),
+}
+
+/// What a node can tell of itself.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Registered with the gateway.
+    pub registered: bool,
+    /// Tasks in slots.
+    pub tasks: usize,
+    /// What passed its link.
+    pub traffic: Traffic,
+    /// How often an LED changed.
+    pub led_changes: u64,
+}
+
+/// A node.
+pub struct Node {
+    agent: Agent<PosixOs>,
+    greeted_ms: u64,
+}
+
+impl Node {
+    /// Starts a node on what its directory remembers.
+    pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
+        let state = |error| NodeError::State(config.state.clone(), error);
+        let storage = Storage::open(&config.state).map_err(state)?;
+        let link = Link::open(&config.link, config.eui64)
+            .map_err(|error| NodeError::Link(config.link.clone(), error))?;
+        let os = PosixOs::new(config.board, config.eui64, config.block_szx, storage, link);
+        let agent = Config { ack_timeout_ms: config.ack_timeout_ms, ..Config::default() };
+        let agent = Agent::new(os, agent, rand::random())
+            .map_err(|error| NodeError::Records(config.state.clone(), error))?;
+        Ok(Self { agent, greeted_ms: 0 })
+    }
+
+    /// One turn: lets the tasks run, does what is due, waits for a frame or for what is due next.
+    pub fn turn(&mut self) {
+        let task_wake = self.agent.os_mut().run_tasks();
+        let agent_wake = self.agent.step();
+        let now_ms = self.agent.os().now_ms();
+        if now_ms >= self.greeted_ms + GREETING_MS {
+            self.greeted_ms = now_ms;
+            self.agent.os().link.greet();
+        }
+        // What a task said while the agent was busy with something else does not wait.
+        let wake = task_wake.unwrap_or(u64::MAX).min(agent_wake).min(now_ms + PATIENCE_MS);
+        let wait = Duration::from_millis(wake.saturating_sub(now_ms));
+        if let Some(datagram) = self.agent.os_mut().link.receive(wait, now_ms) {
+            self.agent.datagram(&datagram);
+        }
+    }
+
+    /// Turns until told to stop.
+    pub fn run(&mut self, stop: impl Fn() -> bool) {
+        while !stop() {
+            self.turn();
+        }
+    }
+
+    /// What the node can tell of itself.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            registered: matches!(self.agent.link(), agent_core::Link::Up { .. }),
+            tasks: self.agent.tasks(),
+            traffic: self.agent.os().link.traffic(),
+            led_changes: self.agent.os().devices.led_changes,
+        }
+    }
+}

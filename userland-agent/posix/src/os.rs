@@ -1,0 +1,186 @@
+//! The agent's system on Linux: sockets, files, the wasm executor.
+
+use crate::board::{Board, Devices};
+use crate::link::Link;
+use crate::storage::Storage;
+use agent_core::{Digest, Event, Os, Record, Start, StartError, StorageError, TaskUsage};
+use agent_wasm::{Executor, Host, HostError, Launch};
+use lowpan::Eui64;
+use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, TaskHandle};
+use std::time::Instant;
+
+pub(crate) struct PosixOs {
+    pub link: Link,
+    pub executor: Executor,
+    pub devices: Devices,
+    board: Board,
+    eui64: Eui64,
+    block_szx: u8,
+    storage: Storage,
+    started: Instant,
+}
+
+impl PosixOs {
+    pub fn new(board: Board, eui64: Eui64, block_szx: u8, storage: Storage, link: Link) -> Self {
+        Self {
+            link,
+            executor: Executor::new(agent_wasm::Config::default()),
+            devices: Devices::new(&board),
+            board,
+            eui64,
+            block_szx,
+            storage,
+            started: Instant::now(),
+        }
+    }
+
+    /// Lets the tasks run; gives the time at which there is more to do.
+    pub fn run_tasks(&mut self) -> Option<u64> {
+        let now_ms = self.now_ms();
+        self.executor.step(&mut DeviceHost(&mut self.devices), now_ms)
+    }
+}
+
+struct DeviceHost<'a>(&'a mut Devices);
+
+impl Host for DeviceHost<'_> {
+    fn sensor_read(&mut self, _task: u16, index: u32) -> Result<i32, HostError> {
+        self.0.sample(index).ok_or(HostError)
+    }
+
+    fn led_set(&mut self, task: u16, index: u32, on: bool) -> Result<(), HostError> {
+        tracing::debug!(task, index, on, "LED");
+        if self.0.set_led(index, on) { Ok(()) } else { Err(HostError) }
+    }
+}
+
+impl Os for PosixOs {
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn inventory(&self) -> Inventory {
+        let mut board = heapless_name(&self.board.name);
+        board.truncate(node_proto::limits::BOARD_NAME_MAX);
+        Inventory {
+            cpu_permille: self.board.cpu_permille,
+            mem_bytes: self.board.mem_bytes,
+            flash_bytes: self.board.flash_bytes,
+            sensors: self.board.sensors,
+            leds: self.board.leds,
+            power: self.power(),
+            arch: Arch::Host,
+            runtimes: Runtimes(Runtimes::WASM),
+            block_szx: self.block_szx,
+            board: board.as_str().try_into().unwrap_or_default(),
+        }
+    }
+
+    fn eui64(&self) -> [u8; 8] {
+        self.eui64.0
+    }
+
+    fn power(&self) -> Power {
+        self.board.battery.map_or(Power::Mains, Power::Battery)
+    }
+
+    fn send(&mut self, datagram: &[u8]) {
+        self.link.send(datagram);
+    }
+
+    fn get(&mut self, record: Record, buffer: &mut [u8]) -> Result<Option<usize>, StorageError> {
+        self.storage.get(record, buffer)
+    }
+
+    fn put(&mut self, record: Record, bytes: &[u8]) -> Result<(), StorageError> {
+        self.storage.put(record, bytes)
+    }
+
+    fn delete(&mut self, record: Record) -> Result<(), StorageError> {
+        self.storage.delete(record)
+    }
+
+    fn image_len(&mut self, image: &Digest) -> Result<u32, StorageError> {
+        self.storage.image_len(image)
+    }
+
+    fn image_write(&mut self, image: &Digest, offset: u32, bytes: &[u8]) -> Result<(), StorageError> {
+        self.storage.image_write(image, offset, bytes)
+    }
+
+    fn image_read(&mut self, image: &Digest, offset: u32, buffer: &mut [u8]) -> Result<usize, StorageError> {
+        self.storage.image_read(image, offset, buffer)
+    }
+
+    fn image_remove(&mut self, image: &Digest) -> Result<(), StorageError> {
+        self.storage.image_remove(image)
+    }
+
+    fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {
+        let fail = |failure, note: String| StartError { failure, note };
+        if start.kind != Kind::Wasm {
+            return Err(fail(Failure::Unsupported, "this node runs wasm only".into()));
+        }
+        let image = self.storage.image(&start.image, start.image_len);
+        let image = image.map_err(|error| fail(Failure::Storage, error.to_string()))?;
+        // Events of a former task of this name are nobody's any more.
+        while self.executor.next_event(start.task).is_some() {}
+        let launch = Launch {
+            task: start.task,
+            image: &image,
+            entry: start.document.entry,
+            args: start.document.args,
+            env: start.document.env,
+            grant: start.grant,
+        };
+        let now_ms = self.now_ms();
+        self.executor.start(&launch, now_ms).map_err(|error| {
+            use agent_wasm::StartError::*;
+            let failure = match &error {
+                Invalid(_) | NoEntry(_) => Failure::Image,
+                UnknownImport(_) | NotGranted(_) => Failure::Capability,
+                Memory { .. } => Failure::Memory,
+                NoSlot => Failure::Resources,
+            };
+            fail(failure, error.to_string())
+        })
+    }
+
+    fn kill(&mut self, task: TaskHandle) {
+        self.executor.kill(task);
+    }
+
+    fn deliver(&mut self, task: TaskHandle, data: &[u8]) {
+        // Host interface version 1 has no way in for messages.
+        tracing::debug!(task, bytes = data.len(), "message from the framework; the task cannot receive");
+    }
+
+    fn next_event(&mut self, task: TaskHandle) -> Option<Event> {
+        use agent_wasm::Event as Wasm;
+        Some(match self.executor.next_event(task)? {
+            Wasm::Log(bytes) => Event::Log(bytes),
+            Wasm::Message(bytes) => Event::Message(bytes),
+            Wasm::Exited(code) => Event::Exited(code),
+            Wasm::Killed => Event::Killed,
+            Wasm::Trapped(how) => Event::Failed(Failure::Trap, how),
+            Wasm::OverMemory { asked, granted } => {
+                Event::Failed(Failure::Memory, format!("asked {asked} B, granted {granted}"))
+            }
+        })
+    }
+
+    fn usage(&self, task: TaskHandle) -> Option<TaskUsage> {
+        let usage = self.executor.usage(task)?;
+        let cut = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+        Some(TaskUsage {
+            cpu_ms: cut(usage.cpu_ms),
+            granted_ms: cut(usage.granted_ms),
+            mem_bytes: cut(usage.mem_bytes as u64),
+        })
+    }
+}
+
+/// A name without what a label must not hold.
+fn heapless_name(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_graphic()).collect()
+}

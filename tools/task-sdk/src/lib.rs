@@ -1,1 +1,235 @@
 //! What a user's task is written with.
+//!
+//! ```ignore
+//! #![no_std]
+//! #![no_main]
+//! task_sdk::task!(main);
+//!
+//! fn main() -> i32 {
+//!     task_sdk::log(b"hello\n");
+//!     0
+//! }
+//! ```
+//!
+//! A task is a WebAssembly module that exports `run`; [`task!`] makes that from a function. What it may call is what
+//! its grant names: a module that imports more is refused before it starts. The functions and their errors are those
+//! of host interface version 1; see this crate's README.
+//!
+//! Outside WebAssembly every call answers [`Error::Unsupported`], so that a task's own logic can be tested anywhere.
+#![no_std]
+
+mod sys;
+
+/// Why a call did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A pointer, length or argument that makes no sense; a message longer than 48 bytes.
+    Invalid,
+    /// Too much is waiting to be sent: sleep and try again.
+    Full,
+    /// No such device.
+    NoDevice,
+    /// Not on a node, or a code of a later interface.
+    Unsupported,
+}
+
+fn check(code: i32) -> Result<usize, Error> {
+    match code {
+        0.. => Ok(code as usize),
+        -2 => Err(Error::Invalid),
+        -3 => Err(Error::Full),
+        -4 => Err(Error::NoDevice),
+        _ => Err(Error::Unsupported),
+    }
+}
+
+/// Appends bytes to the task's log; at most 1,024 wait to be sent.
+pub fn log(bytes: &[u8]) -> Result<(), Error> {
+    check(sys::log(bytes)).map(drop)
+}
+
+/// Sends at most 48 bytes to the task's framework.
+pub fn message(bytes: &[u8]) -> Result<(), Error> {
+    check(sys::message(bytes)).map(drop)
+}
+
+/// Comes back after at least so many milliseconds.
+pub fn sleep_ms(ms: u32) {
+    sys::sleep_ms(ms);
+}
+
+/// Milliseconds since the node started.
+pub fn time_ms() -> u64 {
+    sys::time_ms()
+}
+
+/// Reads a sensor, in thousandths of its unit.
+pub fn sensor(index: u32) -> Result<i32, Error> {
+    let mut value = 0;
+    check(sys::sensor_read(index, &mut value)).map(|_| value)
+}
+
+/// Switches an LED.
+pub fn led(index: u32, on: bool) -> Result<(), Error> {
+    check(sys::led_set(index, on)).map(drop)
+}
+
+/// The task's arguments or environment, copied into `buffer` as far as they fit.
+fn strings(copied: i32, buffer: &[u8]) -> Strings<'_> {
+    let len = check(copied).unwrap_or(0).min(buffer.len());
+    Strings { rest: &buffer[..len] }
+}
+
+/// The arguments, copied into `buffer`.
+pub fn args(buffer: &mut [u8]) -> Strings<'_> {
+    let copied = sys::args_read(buffer);
+    strings(copied, buffer)
+}
+
+/// The environment as `KEY=VALUE`, copied into `buffer`.
+pub fn env(buffer: &mut [u8]) -> Strings<'_> {
+    let copied = sys::env_read(buffer);
+    strings(copied, buffer)
+}
+
+/// Strings that each end with NUL.
+#[derive(Clone, Copy, Debug)]
+pub struct Strings<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let end = self.rest.iter().position(|byte| *byte == 0)?;
+        let (string, rest) = self.rest.split_at(end);
+        self.rest = &rest[1..];
+        Some(string)
+    }
+}
+
+/// A decimal number, or `None`.
+pub fn number(text: &[u8]) -> Option<u32> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u32, |sum, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(digit.into()) }
+    })
+}
+
+/// A line made without the formatting machinery, which would be most of a small image.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    bytes: [u8; 48],
+    len: usize,
+}
+
+impl Line {
+    /// An empty line.
+    pub const fn new() -> Self {
+        Self { bytes: [0; 48], len: 0 }
+    }
+
+    /// Appends text, cut at 48 bytes.
+    pub fn text(mut self, text: &[u8]) -> Self {
+        for byte in text {
+            if let Some(room) = self.bytes.get_mut(self.len) {
+                *room = *byte;
+                self.len += 1;
+            }
+        }
+        self
+    }
+
+    /// Appends a decimal number.
+    pub fn number(self, number: u32) -> Self {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        let mut rest = number;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                return self.text(&digits[at..]);
+            }
+        }
+    }
+
+    /// Appends thousandths as a decimal fraction with three places.
+    pub fn thousandths(self, value: i32) -> Self {
+        let size = value.unsigned_abs();
+        let line = if value < 0 { self.text(b"-") } else { self };
+        let part = size % 1000;
+        let zeros: &[u8] = if part < 10 {
+            b".00"
+        } else if part < 100 {
+            b".0"
+        } else {
+            b"."
+        };
+        line.number(size / 1000).text(zeros).number(part)
+    }
+
+    /// What is in it.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Exports a `fn() -> i32` as the task's entry and ends the task on a panic.
+#[macro_export]
+macro_rules! task {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn run() -> i32 {
+            $main()
+        }
+
+        #[cfg(target_arch = "wasm32")]
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+            core::arch::wasm32::unreachable()
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_and_read() {
+        assert_eq!(Line::new().text(b"avg=").thousandths(21_507).bytes(), b"avg=21.507");
+        assert_eq!(Line::new().thousandths(-42).bytes(), b"-0.042");
+        assert_eq!(Line::new().number(u32::MAX).bytes(), b"4294967295");
+        assert_eq!(Line::new().text(&[b'x'; 60]).bytes().len(), 48);
+        assert_eq!(number(b"150"), Some(150));
+        assert_eq!([number(b""), number(b"1x"), number(b"4294967296")], [None; 3]);
+    }
+
+    #[test]
+    fn strings_end_with_nul() {
+        let mut strings = Strings { rest: b"one\0\0two\0cut" };
+        assert_eq!(strings.next(), Some(&b"one"[..]));
+        assert_eq!(strings.next(), Some(&b""[..]));
+        assert_eq!(strings.next(), Some(&b"two"[..]));
+        assert_eq!(strings.next(), None);
+    }
+
+    #[test]
+    fn off_a_node_nothing_is_supported() {
+        assert_eq!(log(b"x"), Err(Error::Unsupported));
+        assert_eq!(sensor(0), Err(Error::Unsupported));
+        assert_eq!(args(&mut [0; 8]).count(), 0);
+    }
+}

@@ -1,0 +1,80 @@
+//! The imports themselves, in the one place where they are called.
+
+#[cfg(target_arch = "wasm32")]
+#[allow(unsafe_code, reason = "calling the host is what this module is for; each call passes a whole slice")]
+mod host {
+    #[link(wasm_import_module = "micro")]
+    unsafe extern "C" {
+        fn log(ptr: *const u8, len: usize) -> i32;
+        fn message(ptr: *const u8, len: usize) -> i32;
+        fn sleep_ms(ms: u32);
+        fn time_ms() -> i64;
+        fn sensor_read(index: u32, out: *mut i32) -> i32;
+        fn led_set(index: u32, on: u32) -> i32;
+        fn args_read(ptr: *mut u8, len: usize) -> i32;
+        fn env_read(ptr: *mut u8, len: usize) -> i32;
+    }
+
+    // In all of these the host checks what it is given against the module's memory.
+    pub mod safe {
+        pub fn log(bytes: &[u8]) -> i32 {
+            unsafe { super::log(bytes.as_ptr(), bytes.len()) }
+        }
+        pub fn message(bytes: &[u8]) -> i32 {
+            unsafe { super::message(bytes.as_ptr(), bytes.len()) }
+        }
+        pub fn sleep_ms(ms: u32) {
+            unsafe { super::sleep_ms(ms) }
+        }
+        pub fn time_ms() -> u64 {
+            unsafe { super::time_ms() as u64 }
+        }
+        pub fn sensor_read(index: u32, out: &mut i32) -> i32 {
+            unsafe { super::sensor_read(index, out) }
+        }
+        pub fn led_set(index: u32, on: bool) -> i32 {
+            unsafe { super::led_set(index, on.into()) }
+        }
+        pub fn args_read(buffer: &mut [u8]) -> i32 {
+            unsafe { super::args_read(buffer.as_mut_ptr(), buffer.len()) }
+        }
+        pub fn env_read(buffer: &mut [u8]) -> i32 {
+            unsafe { super::env_read(buffer.as_mut_ptr(), buffer.len()) }
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) use host::safe::*;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod elsewhere {
+    /// No code of host interface version 1.
+    const UNSUPPORTED: i32 = i32::MIN;
+
+    pub(crate) fn log(_: &[u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn message(_: &[u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn sleep_ms(_: u32) {}
+    pub(crate) fn time_ms() -> u64 {
+        0
+    }
+    pub(crate) fn sensor_read(_: u32, _: &mut i32) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn led_set(_: u32, _: bool) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn args_read(_: &mut [u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn env_read(_: &mut [u8]) -> i32 {
+        UNSUPPORTED
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use elsewhere::*;

@@ -1,8 +1,21 @@
 //! A single-node Mesos master: scheduler API, agent protocol, allocation policies.
+//!
+//! [`core`] is the master as a state machine without I/O; [`allocator`] and [`policy`] decide who is offered what;
+//! [`run`] puts it on a port, where agents speak libprocess and schedulers, operators and browsers HTTP.
 
 #![allow(deprecated, reason = "Mesos' peers still send and expect the fields it deprecates")]
 
 pub mod allocator;
+pub mod core;
+mod driver;
+mod http_api;
 pub mod limits;
 pub mod policy;
 pub mod pool;
+pub mod state;
+pub mod view;
+
+pub use driver::{Config, Error, Handle, run};
+
+/// The Mesos version whose behaviour this master has.
+pub const MESOS_VERSION: &str = "1.11.0";

@@ -1,0 +1,320 @@
+//! The master as a state machine: [`MasterCore::handle`] takes one input and the time and returns what is to be sent.
+//! It owns no socket, clock or randomness; the same inputs give the same outputs. It never trusts a peer: what is
+//! malformed, unknown or too much is dropped and counted.
+
+mod accept;
+mod agents;
+mod frameworks;
+mod tasks;
+
+use crate::allocator::{Allocator, Rules};
+use crate::policy::Policy;
+use crate::state::{Agent, Framework, OfferRecord};
+use libprocess::Upid;
+use mesos_proto::v1::scheduler::{Call, Event};
+use prost::{Message, Name};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddrV4;
+
+/// Settings of the core.
+pub struct CoreConfig {
+    /// The master's id, a UUID as text: first part of all ids it gives.
+    pub id: String,
+    /// The address that peers are told.
+    pub address: SocketAddrV4,
+    /// The name that peers are told.
+    pub hostname: String,
+    /// Name of the cluster, for `/state`.
+    pub cluster: Option<String>,
+    /// Between pings to an agent, milliseconds (`--agent_ping_timeout`).
+    pub ping_interval_ms: u64,
+    /// Pings without an answer after which an agent is unreachable (`--max_agent_ping_timeouts`).
+    pub max_missed_pings: u32,
+    /// Between HEARTBEAT events, milliseconds.
+    pub heartbeat_ms: u64,
+    /// Between allocations that nothing in particular calls for, milliseconds (`--allocation_interval`).
+    pub allocation_ms: u64,
+    /// Seed of the order in which agents are visited.
+    pub seed: u64,
+}
+
+/// What happened outside.
+#[derive(Debug)]
+pub enum Input {
+    /// A libprocess message for an actor here.
+    Message(libprocess::Message),
+    /// The connection to an address is gone, and all actors there.
+    Exited(SocketAddrV4),
+    /// A scheduler's call that parsed. Answered by [`Output::Reply`] or [`Output::Subscribed`].
+    Call {
+        /// Returned with the answer.
+        request: u64,
+        /// The header `Mesos-Stream-Id`.
+        stream: Option<String>,
+        /// A new id, used if this call subscribes.
+        fresh: String,
+        /// The call.
+        call: Box<Call>,
+    },
+    /// The operator's `/teardown`. Answered by [`Output::Reply`].
+    Teardown {
+        /// Returned with the answer.
+        request: u64,
+        /// The framework's id.
+        framework: String,
+    },
+    /// A subscriber's stream is gone, or did not keep up.
+    Closed {
+        /// The stream.
+        stream: String,
+    },
+    /// Time has passed.
+    Tick,
+}
+
+/// What is to be done outside, in order.
+#[derive(Debug)]
+pub enum Output {
+    /// Send a libprocess message.
+    Send {
+        /// From which actor here.
+        from: String,
+        /// To whom.
+        to: Upid,
+        /// Its name.
+        name: String,
+        /// Its bytes.
+        body: Vec<u8>,
+    },
+    /// Watch an address.
+    Link(SocketAddrV4),
+    /// Answer a call.
+    Reply {
+        /// Which.
+        request: u64,
+        /// HTTP status.
+        status: u16,
+        /// Text for a refusal.
+        reason: String,
+    },
+    /// Answer a SUBSCRIBE with 200 and an open stream; its events follow.
+    Subscribed {
+        /// Which call.
+        request: u64,
+        /// The stream's id.
+        stream: String,
+    },
+    /// An event for a subscriber.
+    Event {
+        /// Its stream.
+        stream: String,
+        /// The event.
+        event: Box<Event>,
+    },
+    /// End a subscriber's stream after what was sent.
+    Close {
+        /// Which.
+        stream: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Allocate,
+    Ping(u64),
+    Heartbeat(String),
+    Failover(String),
+}
+
+/// An ended framework, for `/state`.
+pub(crate) struct Completed {
+    pub id: String,
+    pub name: String,
+    pub user: String,
+    pub registered_ms: u64,
+    pub unregistered_ms: u64,
+}
+
+/// The master.
+pub struct MasterCore {
+    pub(crate) config: CoreConfig,
+    pub(crate) started_ms: u64,
+    pub(crate) now_ms: u64,
+    pub(crate) agents: BTreeMap<String, Agent>,
+    pub(crate) unreachable: BTreeMap<String, u64>,
+    pub(crate) frameworks: BTreeMap<String, Framework>,
+    pub(crate) completed: VecDeque<Completed>,
+    pub(crate) offers: BTreeMap<String, OfferRecord>,
+    pub(crate) allocator: Allocator,
+    pub(crate) counters: BTreeMap<&'static str, u64>,
+    by_pid: BTreeMap<Upid, String>,
+    by_address: BTreeMap<SocketAddrV4, BTreeSet<String>>,
+    by_observer: BTreeMap<u64, String>,
+    by_stream: BTreeMap<String, String>,
+    timers: BTreeSet<(u64, Timer)>,
+    /// Agents whose free resources have changed and are to be offered before this input is done.
+    dirty: BTreeSet<String>,
+    next_agent: u64,
+    next_observer: u64,
+    next_framework: u64,
+    next_offer: u64,
+    outputs: Vec<Output>,
+}
+
+impl MasterCore {
+    /// A master with nobody registered.
+    pub fn new(config: CoreConfig, policy: Box<dyn Policy>, rules: Rules, now_ms: u64) -> Self {
+        let allocator = Allocator::new(policy, rules, config.seed);
+        let timers = BTreeSet::from([(now_ms + config.allocation_ms, Timer::Allocate)]);
+        Self {
+            config,
+            started_ms: now_ms,
+            now_ms,
+            agents: BTreeMap::new(),
+            unreachable: BTreeMap::new(),
+            frameworks: BTreeMap::new(),
+            completed: VecDeque::new(),
+            offers: BTreeMap::new(),
+            allocator,
+            counters: BTreeMap::new(),
+            by_pid: BTreeMap::new(),
+            by_address: BTreeMap::new(),
+            by_observer: BTreeMap::new(),
+            by_stream: BTreeMap::new(),
+            timers,
+            dirty: BTreeSet::new(),
+            next_agent: 0,
+            next_observer: 1,
+            next_framework: 0,
+            next_offer: 0,
+            outputs: Vec::new(),
+        }
+    }
+
+    /// Takes one input at `now_ms` (milliseconds since the epoch, never going back) and says what is to be done.
+    pub fn handle(&mut self, input: Input, now_ms: u64) -> Vec<Output> {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.run_timers();
+        match input {
+            Input::Message(message) => self.message(message),
+            Input::Exited(address) => self.exited(address),
+            Input::Call { request, stream, fresh, call } => self.call(request, stream, fresh, *call),
+            Input::Teardown { request, framework } => {
+                let known = self.frameworks.contains_key(&framework);
+                self.remove_framework(&framework);
+                let (status, reason) =
+                    if known { (200, "") } else { (400, "No framework found with specified ID") };
+                self.reply(request, status, reason);
+            }
+            Input::Closed { stream } => self.stream_closed(&stream),
+            Input::Tick => {}
+        }
+        self.allocate_dirty();
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When [`Input::Tick`] is next needed.
+    pub fn next_wakeup_ms(&self) -> u64 {
+        self.timers.first().map_or(u64::MAX, |(at, _)| *at)
+    }
+
+    /// How often something named happened.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or(0)
+    }
+
+    fn run_timers(&mut self) {
+        while let Some((at, _)) = self.timers.first().filter(|(at, _)| *at <= self.now_ms) {
+            let late = *at;
+            let Some((_, timer)) = self.timers.pop_first() else { return };
+            match timer {
+                Timer::Allocate => {
+                    self.allocator.expire_filters(self.now_ms);
+                    self.dirty.extend(self.agents.keys().cloned());
+                    self.timers.insert((self.now_ms + self.config.allocation_ms.max(1), Timer::Allocate));
+                }
+                Timer::Ping(observer) => self.ping(observer),
+                Timer::Heartbeat(stream) => self.heartbeat(stream),
+                Timer::Failover(framework) => {
+                    let due = self.frameworks.get(&framework).and_then(|framework| framework.failover_ms);
+                    if due == Some(late) {
+                        tracing::info!(framework, "failover timeout");
+                        self.remove_framework(&framework);
+                    }
+                }
+            }
+        }
+    }
+
+    fn message(&mut self, message: libprocess::Message) {
+        let Some(from) = message.from else { return self.count("messages_without_sender") };
+        if let Some(number) =
+            message.to.strip_prefix("slave-observer(").and_then(|rest| rest.strip_suffix(')'))
+        {
+            return self.pong(number.parse().ok(), &from);
+        }
+        if message.to != "master" {
+            return self.count("messages_for_nobody");
+        }
+        let Some(name) = message.name.strip_prefix("mesos.internal.") else {
+            return self.count("messages_unknown");
+        };
+        let body = message.body.as_ref();
+        let done = match name {
+            "RegisterSlaveMessage" => decode(body).map(|m| self.register_agent(from.clone(), m)),
+            "ReregisterSlaveMessage" => decode(body).map(|m| self.reregister_agent(from.clone(), m)),
+            "UnregisterSlaveMessage" => decode(body).map(|m| self.unregister_agent(&from, m)),
+            "UpdateSlaveMessage" => decode(body).map(|m| self.update_agent(&from, m)),
+            "StatusUpdateMessage" => decode(body).map(|m| self.status_update(&from, m)),
+            "ExitedExecutorMessage" => decode(body).map(|m| self.exited_executor(&from, m)),
+            "ExecutorToFrameworkMessage" => decode(body).map(|m| self.executor_message(&from, m)),
+            _ => {
+                tracing::debug!(%from, name, "message that this master does not know");
+                return self.count("messages_unknown");
+            }
+        };
+        if let Err(error) = done {
+            tracing::warn!(%from, name, %error, "malformed message");
+            self.count("messages_malformed");
+        }
+    }
+
+    fn count(&mut self, name: &'static str) {
+        *self.counters.entry(name).or_default() += 1;
+    }
+
+    fn reply(&mut self, request: u64, status: u16, reason: &str) {
+        self.outputs.push(Output::Reply { request, status, reason: reason.to_owned() });
+    }
+
+    fn send<M: Message + Name>(&mut self, to: &Upid, message: &M) {
+        self.send_from("master".into(), to, message);
+    }
+
+    fn send_from<M: Message + Name>(&mut self, from: String, to: &Upid, message: &M) {
+        let body = message.encode_to_vec();
+        self.outputs.push(Output::Send { from, to: to.clone(), name: M::full_name(), body });
+    }
+
+    /// Sends an event to a framework if it is subscribed.
+    fn event(&mut self, framework: &str, event: Event) -> bool {
+        let Some(stream) = self.frameworks.get(framework).and_then(|f| f.stream.clone()) else {
+            return false;
+        };
+        self.outputs.push(Output::Event { stream, event: Box::new(event) });
+        true
+    }
+}
+
+fn decode<M: Message + Default>(body: &[u8]) -> Result<M, prost::DecodeError> {
+    M::decode(body)
+}
+
+/// Whether an id may be used (src/common/validation.cpp, `validateID`).
+pub(crate) fn valid_id(id: &str) -> bool {
+    !id.is_empty()
+        && id.len() <= crate::limits::MAX_ID
+        && id != "."
+        && id != ".."
+        && !id.chars().any(|c| c.is_control() || c == '/' || c == '\\')
+}

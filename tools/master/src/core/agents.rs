@@ -1,0 +1,563 @@
+//! Agents: registration, pings, loss (src/master/master.cpp, `registerSlave`, `reregisterSlave`, `SlaveObserver`).
+
+use super::{MasterCore, Output, Timer, valid_id};
+use crate::allocator::Abilities;
+use crate::limits::{AGENT_REREGISTER_TIMEOUT_MS, MAX_AGENTS, MAX_TASKS_PER_FRAMEWORK, MAX_UNREACHABLE};
+use crate::pool::Pool;
+use crate::state::{Agent, Executor, TaskRecord, is_terminal};
+use libprocess::Upid;
+use mesos_proto::internal::{
+    MasterSlaveConnection, PingSlaveMessage, ReconcileTasksMessage, RegisterSlaveMessage,
+    ReregisterSlaveMessage, ShutdownFrameworkMessage, ShutdownMessage, SlaveRegisteredMessage,
+    SlaveReregisteredMessage, UnregisterSlaveMessage, UpdateFrameworkMessage, UpdateSlaveMessage,
+};
+use mesos_proto::mesos::{
+    FrameworkId, SlaveId, SlaveInfo, Task, TaskId, TaskState, TaskStatus, framework_info, slave_info,
+    task_status,
+};
+use mesos_proto::v1::scheduler::{Event, event};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddrV4;
+
+/// Why an agent goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Loss {
+    /// It does not answer and may come back.
+    Unreachable,
+    /// It said goodbye, or another took its place.
+    Removed,
+}
+
+impl MasterCore {
+    fn connection(&self) -> Option<MasterSlaveConnection> {
+        let total = self.config.ping_interval_ms.saturating_mul(u64::from(self.config.max_missed_pings));
+        Some(MasterSlaveConnection { total_ping_timeout_seconds: Some(total as f64 / 1000.0) })
+    }
+
+    pub(super) fn register_agent(&mut self, from: Upid, message: RegisterSlaveMessage) {
+        let total = match acceptable(&message.slave, message.version.as_deref()) {
+            Ok(total) => total,
+            Err(why) => return self.refuse_agent(&from, &why),
+        };
+        if let Some(id) = self.by_pid.get(&from).cloned() {
+            if self.agents.get(&id).is_some_and(|agent| agent.connected) {
+                // The answer was lost: the same id again (M:6406).
+                let answer =
+                    SlaveRegisteredMessage { slave_id: SlaveId { value: id }, connection: self.connection() };
+                return self.send(&from, &answer);
+            }
+            // A new agent where a lost one was.
+            self.remove_agent(&id, Loss::Removed);
+        }
+        if self.agents.len() >= MAX_AGENTS {
+            return self.refuse_agent(&from, "too many agents");
+        }
+        let id = format!("{}-S{}", self.config.id, self.next_agent);
+        self.next_agent += 1;
+        let capabilities = message.agent_capabilities;
+        self.admit(id.clone(), from.clone(), message.slave, message.version, capabilities, total);
+        tracing::info!(agent = id, pid = %from, "agent registered");
+        self.count("slave_registrations");
+        let answer =
+            SlaveRegisteredMessage { slave_id: SlaveId { value: id }, connection: self.connection() };
+        self.send(&from, &answer);
+    }
+
+    fn refuse_agent(&mut self, from: &Upid, why: &str) {
+        // Mesos only logs and lets the agent try again; so do we.
+        tracing::warn!(pid = %from, why, "agent refused");
+        self.count("slave_registrations_refused");
+    }
+
+    fn admit(
+        &mut self,
+        id: String,
+        pid: Upid,
+        mut info: SlaveInfo,
+        version: Option<String>,
+        capabilities: Vec<slave_info::Capability>,
+        total: Pool,
+    ) {
+        info.id = Some(SlaveId { value: id.clone() });
+        self.unreachable.remove(&id);
+        let observer = self.next_observer;
+        self.next_observer += 1;
+        let agent = Agent {
+            info,
+            pid: pid.clone(),
+            version: version.unwrap_or_default(),
+            capabilities: capabilities.into_iter().filter_map(|c| c.r#type).collect(),
+            total,
+            observer,
+            connected: true,
+            disconnected_ms: 0,
+            registered_ms: self.now_ms,
+            reregistered_ms: None,
+            missed: 0,
+            awaiting_pong: false,
+            tasks: BTreeSet::new(),
+            executors: BTreeMap::new(),
+            offers: BTreeSet::new(),
+        };
+        self.allocator.add_agent(&id, agent.total.clone(), abilities(&agent));
+        self.by_observer.insert(observer, id.clone());
+        self.index(&id, &pid);
+        self.timers.insert((self.now_ms + self.config.ping_interval_ms, Timer::Ping(observer)));
+        self.agents.insert(id.clone(), agent);
+        self.dirty.insert(id);
+    }
+
+    fn index(&mut self, id: &str, pid: &Upid) {
+        self.by_pid.insert(pid.clone(), id.to_owned());
+        self.by_address.entry(pid.addr).or_default().insert(id.to_owned());
+        self.outputs.push(Output::Link(pid.addr));
+    }
+
+    fn unindex(&mut self, id: &str, pid: &Upid) {
+        if self.by_pid.get(pid).is_some_and(|known| known == id) {
+            self.by_pid.remove(pid);
+        }
+        if let Some(ids) = self.by_address.get_mut(&pid.addr) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_address.remove(&pid.addr);
+            }
+        }
+    }
+
+    pub(super) fn reregister_agent(&mut self, from: Upid, message: ReregisterSlaveMessage) {
+        let Some(id) = message.slave.id.clone().map(|id| id.value).filter(|id| valid_id(id)) else {
+            return self.refuse_agent(&from, "re-registration without a valid id");
+        };
+        let total = match acceptable(&message.slave, message.version.as_deref()) {
+            Ok(total) => total,
+            Err(why) => return self.refuse_agent(&from, &why),
+        };
+        if let Some(other) = self.by_pid.get(&from).filter(|other| **other != id).cloned() {
+            // One actor is one agent: the earlier one is gone.
+            self.remove_agent(&other, Loss::Removed);
+        }
+        let reconciliations = match self.agents.get(&id) {
+            Some(agent) => {
+                if agent.pid.addr.ip() != from.addr.ip() || agent.info.hostname != message.slave.hostname {
+                    // M:6809
+                    let why = "Agent attempted to re-register with a different IP or hostname";
+                    self.refuse_agent(&from, why);
+                    return self.send(&from, &ShutdownMessage { message: Some(why.into()) });
+                }
+                self.reconnect(&id, &from, &message, total)
+            }
+            None => {
+                if self.agents.len() >= MAX_AGENTS {
+                    return self.refuse_agent(&from, "too many agents");
+                }
+                let was_unreachable = self.unreachable.contains_key(&id);
+                self.admit(
+                    id.clone(),
+                    from.clone(),
+                    message.slave.clone(),
+                    message.version.clone(),
+                    message.agent_capabilities.clone(),
+                    total,
+                );
+                let why = if was_unreachable {
+                    "Unreachable agent re-registered"
+                } else {
+                    "Unknown agent re-registered"
+                };
+                self.recover_from(&id, &message, Some(why));
+                Vec::new()
+            }
+        };
+        if let Some(agent) = self.agents.get_mut(&id) {
+            agent.reregistered_ms = Some(self.now_ms);
+        }
+        tracing::info!(agent = id, pid = %from, tasks = message.tasks.len(), "agent re-registered");
+        self.count("slave_reregistrations");
+        let answer = SlaveReregisteredMessage {
+            slave_id: SlaveId { value: id.clone() },
+            reconciliations,
+            connection: self.connection(),
+        };
+        self.send(&from, &answer);
+        self.after_reregistration(&id, &from, &message);
+    }
+
+    /// A known agent is back: what it lacks is for it to answer, what it has more is taken over.
+    fn reconnect(
+        &mut self,
+        id: &str,
+        from: &Upid,
+        message: &ReregisterSlaveMessage,
+        total: Pool,
+    ) -> Vec<ReconcileTasksMessage> {
+        let Some(agent) = self.agents.get_mut(id) else { return Vec::new() };
+        let old = std::mem::replace(&mut agent.pid, from.clone());
+        agent.info = message.slave.clone();
+        agent.version = message.version.clone().unwrap_or_default();
+        agent.capabilities = message.agent_capabilities.iter().filter_map(|c| c.r#type).collect();
+        agent.connected = true;
+        agent.missed = 0;
+        agent.awaiting_pong = false;
+        agent.total = total.clone();
+        let abilities = abilities(agent);
+        self.unindex(id, &old);
+        self.index(id, from);
+        self.rescind_agent(id);
+        self.allocator.add_agent(id, total, abilities);
+        self.recover_from(id, message, None);
+
+        let there: BTreeSet<(&str, &str)> = message
+            .tasks
+            .iter()
+            .map(|task| (task.framework_id.value.as_str(), task.task_id.value.as_str()))
+            .collect();
+        let mut missing: BTreeMap<String, Vec<TaskStatus>> = BTreeMap::new();
+        let Some(agent) = self.agents.get(id) else { return Vec::new() };
+        for (framework, task) in &agent.tasks {
+            let record = self.frameworks.get(framework).and_then(|f| f.tasks.get(task));
+            let Some(record) = record.filter(|_| !there.contains(&(framework, task))) else { continue };
+            missing.entry(framework.clone()).or_default().push(TaskStatus {
+                task_id: record.task.task_id.clone(),
+                state: record.task.state,
+                slave_id: Some(SlaveId { value: id.to_owned() }),
+                source: Some(task_status::Source::Master as i32),
+                message: Some("Reconciliation request".into()),
+                reason: Some(task_status::Reason::Reconciliation as i32),
+                ..Default::default()
+            });
+        }
+        // Executors that ended while the agent was away.
+        let there: BTreeSet<(String, String)> = message
+            .executor_infos
+            .iter()
+            .filter_map(|e| Some((e.framework_id.as_ref()?.value.clone(), e.executor_id.value.clone())))
+            .collect();
+        let gone: Vec<_> = agent.executors.keys().filter(|key| !there.contains(*key)).cloned().collect();
+        for key in gone {
+            self.drop_executor(id, &key);
+        }
+        missing
+            .into_iter()
+            .map(|(framework, statuses)| ReconcileTasksMessage {
+                framework: self.frameworks.get(&framework).map(|f| f.info.clone()),
+                framework_id: FrameworkId { value: framework },
+                statuses,
+            })
+            .collect()
+    }
+
+    /// Takes over frameworks, executors and tasks that an agent has and the master does not know.
+    fn recover_from(&mut self, id: &str, message: &ReregisterSlaveMessage, announce: Option<&str>) {
+        for info in &message.frameworks {
+            if let Some(framework) = info.id.as_ref().map(|id| id.value.clone()) {
+                self.recover_framework(&framework, info);
+            }
+        }
+        for executor in &message.executor_infos {
+            let Some(framework) = executor.framework_id.as_ref().map(|id| id.value.clone()) else { continue };
+            let key = (framework.clone(), executor.executor_id.value.clone());
+            let known = self.agents.get(id).is_none_or(|agent| agent.executors.contains_key(&key));
+            if known || !self.frameworks.contains_key(&framework) {
+                continue;
+            }
+            let role = self.role_of(&framework, &executor.resources);
+            let Ok(held) = Pool::of(&executor.resources) else { continue };
+            self.allocator.hold(&framework, &role, id, &held);
+            if let Some(agent) = self.agents.get_mut(id) {
+                agent.executors.insert(key, Executor { info: executor.clone(), role, held });
+            }
+        }
+        for task in &message.tasks {
+            self.recover_task(id, task, announce);
+        }
+    }
+
+    fn recover_task(&mut self, id: &str, task: &Task, announce: Option<&str>) {
+        let framework_id = task.framework_id.value.clone();
+        let task_id = task.task_id.value.clone();
+        let role = self.role_of(&framework_id, &task.resources);
+        let Ok(mut held) = Pool::of(&task.resources) else { return self.count("tasks_not_recovered") };
+        let Some(framework) = self.frameworks.get_mut(&framework_id) else {
+            return self.count("tasks_not_recovered");
+        };
+        if framework.tasks.contains_key(&task_id) {
+            return;
+        }
+        if framework.tasks.len() >= MAX_TASKS_PER_FRAMEWORK
+            || task.slave_id.value != id
+            || !valid_id(&task_id)
+        {
+            return self.count("tasks_not_recovered");
+        }
+        framework.unreachable.remove(&task_id);
+        framework.completed.retain(|done| done.task_id.value != task_id);
+        let state = task.state();
+        if is_terminal(state) {
+            held = Pool::default();
+        }
+        let record = TaskRecord { task: task.clone(), role: role.clone(), held: held.clone(), kill: None };
+        framework.tasks.insert(task_id.clone(), record);
+        self.allocator.hold(&framework_id, &role, id, &held);
+        if let Some(agent) = self.agents.get_mut(id) {
+            agent.tasks.insert((framework_id.clone(), task_id.clone()));
+        }
+        if let Some(why) = announce {
+            let mut status = self.master_status(&task_id, state, Some(id), why);
+            status.reason = Some(task_status::Reason::SlaveReregistered as i32);
+            status.executor_id = task.executor_id.clone();
+            self.update_event(&framework_id, &status);
+        }
+    }
+
+    fn after_reregistration(&mut self, id: &str, to: &Upid, message: &ReregisterSlaveMessage) {
+        for info in &message.frameworks {
+            let Some(framework_id) = info.id.clone() else { continue };
+            if self.completed.iter().any(|done| done.id == framework_id.value) {
+                self.send(to, &ShutdownFrameworkMessage { framework_id });
+            } else if let Some(framework) = self.frameworks.get(&framework_id.value) {
+                let info = framework.info.clone();
+                let message = UpdateFrameworkMessage {
+                    framework_id,
+                    pid: Some(super::tasks::HTTP_SCHEDULER_PID.into()),
+                    framework_info: Some(info),
+                };
+                self.send(to, &message);
+            }
+        }
+        let tasks: Vec<_> = self.agents.get(id).into_iter().flat_map(|agent| agent.tasks.clone()).collect();
+        for (framework, task) in tasks {
+            let record = self.frameworks.get_mut(&framework).and_then(|f| f.tasks.get_mut(&task));
+            if let Some(kill) = record.and_then(|record| record.kill.take()) {
+                self.send(to, &kill);
+            }
+        }
+        self.dirty.insert(id.to_owned());
+    }
+
+    pub(super) fn unregister_agent(&mut self, from: &Upid, message: UnregisterSlaveMessage) {
+        let id = message.slave_id.value;
+        if self.agents.get(&id).is_some_and(|agent| agent.pid == *from) {
+            tracing::info!(agent = id, "agent unregistered");
+            self.remove_agent(&id, Loss::Removed);
+        } else {
+            self.count("messages_from_wrong_sender");
+        }
+    }
+
+    pub(super) fn update_agent(&mut self, from: &Upid, message: UpdateSlaveMessage) {
+        // Accepted: there is nothing oversubscribed to offer on this kind of agent.
+        if self.agents.get(&message.slave_id.value).is_none_or(|agent| agent.pid != *from) {
+            self.count("messages_from_wrong_sender");
+        }
+    }
+
+    pub(super) fn exited(&mut self, address: SocketAddrV4) {
+        let ids: Vec<_> = self.by_address.get(&address).into_iter().flatten().cloned().collect();
+        for id in ids {
+            self.disconnect(&id);
+        }
+    }
+
+    fn disconnect(&mut self, id: &str) {
+        let Some(agent) = self.agents.get_mut(id).filter(|agent| agent.connected) else { return };
+        tracing::info!(agent = id, pid = %agent.pid, "agent disconnected");
+        agent.connected = false;
+        agent.disconnected_ms = self.now_ms;
+        let keeps = agent.info.checkpoint();
+        let frameworks: BTreeSet<String> =
+            agent.tasks.iter().map(|(framework, _)| framework.clone()).collect();
+        self.count("slave_disconnections");
+        self.allocator.set_agent_active(id, false);
+        self.rescind_agent(id);
+        for framework in frameworks {
+            if !keeps || !self.frameworks.get(&framework).is_some_and(|f| f.info.checkpoint()) {
+                let reason = task_status::Reason::SlaveDisconnected;
+                let why = "Agent disconnected and the framework does not checkpoint";
+                self.lose_tasks(id, Some(&framework), TaskState::TaskLost, reason, why);
+            }
+        }
+    }
+
+    pub(super) fn ping(&mut self, observer: u64) {
+        // The timer of an agent that is gone finds nobody: observers are never numbered twice.
+        let Some(id) = self.by_observer.get(&observer).cloned() else { return };
+        let Some(agent) = self.agents.get_mut(&id) else { return };
+        if agent.awaiting_pong {
+            agent.missed += 1;
+        }
+        let silent = agent.missed >= self.config.max_missed_pings;
+        let away = !agent.connected && self.now_ms >= agent.disconnected_ms + AGENT_REREGISTER_TIMEOUT_MS;
+        if silent || away {
+            tracing::warn!(agent = id, "agent unreachable");
+            return self.remove_agent(&id, Loss::Unreachable);
+        }
+        agent.awaiting_pong = true;
+        let pid = agent.pid.clone();
+        let message = PingSlaveMessage { connected: agent.connected };
+        self.send_from(format!("slave-observer({observer})"), &pid, &message);
+        self.timers.insert((self.now_ms + self.config.ping_interval_ms.max(1), Timer::Ping(observer)));
+    }
+
+    pub(super) fn pong(&mut self, observer: Option<u64>, from: &Upid) {
+        let id = observer.and_then(|number| self.by_observer.get(&number));
+        match id.and_then(|id| self.agents.get_mut(id)).filter(|agent| agent.pid == *from) {
+            Some(agent) => {
+                agent.missed = 0;
+                agent.awaiting_pong = false;
+            }
+            None => self.count("messages_from_wrong_sender"),
+        }
+    }
+
+    /// Removes an agent and tells everybody concerned.
+    pub(super) fn remove_agent(&mut self, id: &str, loss: Loss) {
+        if !self.agents.contains_key(id) {
+            return;
+        }
+        self.rescind_agent(id);
+        let (state, why) = match loss {
+            Loss::Unreachable => (TaskState::TaskUnreachable, "Agent did not answer the master's pings"),
+            Loss::Removed => (TaskState::TaskGone, "Agent was removed"),
+        };
+        self.lose_tasks(id, None, state, task_status::Reason::SlaveRemoved, why);
+        let executors: Vec<_> =
+            self.agents.get(id).into_iter().flat_map(|agent| agent.executors.keys().cloned()).collect();
+        for key in executors {
+            self.drop_executor(id, &key);
+        }
+        let Some(agent) = self.agents.remove(id) else { return };
+        self.by_observer.remove(&agent.observer);
+        self.unindex(id, &agent.pid);
+        self.allocator.remove_agent(id);
+        self.dirty.remove(id);
+        self.count(match loss {
+            Loss::Unreachable => "slave_unreachable_completed",
+            Loss::Removed => "slave_removals",
+        });
+        if loss == Loss::Unreachable {
+            if self.unreachable.len() >= MAX_UNREACHABLE {
+                self.unreachable.pop_first();
+            }
+            self.unreachable.insert(id.to_owned(), self.now_ms);
+        }
+        let failure = event::Failure {
+            agent_id: Some(mesos_proto::v1::AgentId { value: id.to_owned() }),
+            ..Default::default()
+        };
+        let event =
+            Event { r#type: Some(event::Type::Failure as i32), failure: Some(failure), ..Default::default() };
+        let frameworks: Vec<_> = self.frameworks.keys().cloned().collect();
+        for framework in frameworks {
+            self.event(&framework, event.clone());
+        }
+    }
+
+    /// The tasks of an agent (of one framework there) are lost; frameworks that know partitions hear `aware`.
+    fn lose_tasks(
+        &mut self,
+        id: &str,
+        only: Option<&str>,
+        aware: TaskState,
+        reason: task_status::Reason,
+        why: &str,
+    ) {
+        let Some(agent) = self.agents.get(id) else { return };
+        let tasks: Vec<_> = agent
+            .tasks
+            .iter()
+            .filter(|(framework, _)| only.is_none_or(|only| only == framework))
+            .cloned()
+            .collect();
+        let why = format!("{why}: {}", agent.info.hostname);
+        for (framework_id, task_id) in tasks {
+            let Some(record) = self.frameworks.get(&framework_id).and_then(|f| f.tasks.get(&task_id)) else {
+                continue;
+            };
+            let over = is_terminal(record.task.state());
+            let executor = record.task.executor_id.clone();
+            let knows = self
+                .frameworks
+                .get(&framework_id)
+                .is_some_and(|framework| framework.has(framework_info::capability::Type::PartitionAware));
+            let state = if knows { aware } else { TaskState::TaskLost };
+            if !over {
+                let mut status = self.master_status(&task_id, state, Some(id), &why);
+                status.reason = Some(reason as i32);
+                status.executor_id = executor;
+                if aware == TaskState::TaskUnreachable {
+                    let nanoseconds = i64::try_from(self.now_ms).unwrap_or(0).saturating_mul(1_000_000);
+                    status.unreachable_time = Some(mesos_proto::mesos::TimeInfo { nanoseconds });
+                }
+                if let Some(record) =
+                    self.frameworks.get_mut(&framework_id).and_then(|f| f.tasks.get_mut(&task_id))
+                {
+                    record.task.state = state as i32;
+                    record.remember(&status);
+                }
+                self.update_event(&framework_id, &status);
+                self.count_end(state);
+            }
+            self.remove_task(&framework_id, &task_id);
+            if !over
+                && state == TaskState::TaskUnreachable
+                && let Some(framework) = self.frameworks.get_mut(&framework_id)
+                && framework.unreachable.len() < MAX_TASKS_PER_FRAMEWORK
+            {
+                framework.unreachable.insert(task_id, id.to_owned());
+            }
+        }
+    }
+
+    /// Gives back what an executor holds.
+    pub(super) fn drop_executor(&mut self, id: &str, key: &(String, String)) -> bool {
+        let Some(executor) = self.agents.get_mut(id).and_then(|agent| agent.executors.remove(key)) else {
+            return false;
+        };
+        self.allocator.recover(&key.0, &executor.role, id, &executor.held);
+        self.dirty.insert(id.to_owned());
+        true
+    }
+
+    /// A status made by the master; it has no uuid and needs no acknowledgement.
+    pub(super) fn master_status(
+        &self,
+        task: &str,
+        state: TaskState,
+        agent: Option<&str>,
+        message: &str,
+    ) -> TaskStatus {
+        TaskStatus {
+            task_id: TaskId { value: task.to_owned() },
+            state: state as i32,
+            message: Some(message.to_owned()),
+            slave_id: agent.map(|agent| SlaveId { value: agent.to_owned() }),
+            timestamp: Some(self.now_ms as f64 / 1000.0),
+            source: Some(task_status::Source::Master as i32),
+            ..Default::default()
+        }
+    }
+}
+
+fn abilities(agent: &Agent) -> Abilities {
+    Abilities {
+        multi_role: agent.has(slave_info::capability::Type::MultiRole),
+        gpus: agent.total.quantities().milli("gpus") > 0,
+    }
+}
+
+/// An agent's total if it may register (M:6358, `validation::master::message`).
+fn acceptable(info: &SlaveInfo, version: Option<&str>) -> Result<Pool, String> {
+    let major =
+        version.and_then(|version| version.split('.').next()).and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < 1) {
+        return Err(format!("version {version:?} is not 1.0.0 or later"));
+    }
+    if info.hostname.is_empty() || info.hostname.len() > crate::limits::MAX_ID {
+        return Err("no hostname, or too long a one".into());
+    }
+    if info.attributes.len() > crate::limits::MAX_RESOURCES {
+        return Err("too many attributes".into());
+    }
+    Pool::of(&info.resources)
+}

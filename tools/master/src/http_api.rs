@@ -1,0 +1,209 @@
+//! The master's HTTP endpoints (src/master/http.cpp). Parses and answers; decides nothing.
+
+use crate::MESOS_VERSION;
+use crate::driver::{Answer, Request as Ask, Subscription};
+use crate::view::View;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use libprocess::{Body, full};
+use mesos_proto::v1::scheduler::{Call, call};
+use prost::Message;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+use tokio::sync::{mpsc, oneshot};
+
+const JSON: &str = "application/json";
+const PROTOBUF: &str = "application/x-protobuf";
+/// Tasks that `/tasks` shows unless asked for others.
+const TASKS_LIMIT: usize = 100;
+
+/// Answers one request.
+pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+    let path = request.uri().path();
+    let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let path = path.trim_end_matches('/').to_owned();
+    let query = request.uri().query().unwrap_or("").to_owned();
+    let view = match path.as_str() {
+        "/api/v1/scheduler" => return scheduler(request, core).await,
+        "/teardown" => return teardown(request, core).await,
+        "/health" => return plain(StatusCode::OK, ""),
+        "/version" => return json_response(&query, json!({"version": MESOS_VERSION})),
+        "/redirect" => return redirect(request.headers()),
+        "/state" | "/state.json" => View::State,
+        "/state-summary" => View::Summary,
+        "/slaves" => View::Slaves,
+        "/frameworks" => View::Frameworks,
+        "/tasks" | "/tasks.json" => {
+            let number =
+                |name, otherwise| parameter(&query, name).and_then(|v| v.parse().ok()).unwrap_or(otherwise);
+            View::Tasks { limit: number("limit", TASKS_LIMIT), offset: number("offset", 0) }
+        }
+        "/roles" => View::Roles,
+        "/metrics/snapshot" => View::Metrics,
+        _ => return plain(StatusCode::NOT_FOUND, "no such endpoint"),
+    };
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'GET'");
+    }
+    let (answer, wait) = oneshot::channel();
+    if core.try_send(Ask::View { view, answer }).is_err() {
+        return busy();
+    }
+    match wait.await {
+        Ok(document) => json_response(&query, document),
+        Err(_) => busy(),
+    }
+}
+
+async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'POST'");
+    }
+    let headers = request.headers();
+    let parsed: Result<Call, String> = match media_type(headers) {
+        None => return plain(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"),
+        Some(JSON) => mesos_proto::json::from_json(request.body()).map_err(|error| error.to_string()),
+        Some(PROTOBUF) => Call::decode(request.body().as_ref()).map_err(|error| error.to_string()),
+        Some(_) => {
+            let why = format!("Expecting 'Content-Type' of {JSON} or {PROTOBUF}");
+            return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);
+        }
+    };
+    let call = match parsed {
+        Ok(call) => call,
+        Err(why) => {
+            tracing::warn!(why, "call that does not parse");
+            return plain(StatusCode::BAD_REQUEST, format!("Failed to parse body into Call: {why}"));
+        }
+    };
+    let (json, protobuf) = (accepts(headers, JSON), accepts(headers, PROTOBUF));
+    if call.r#type() == call::Type::Subscribe && !json && !protobuf {
+        let why = format!("Expecting 'Accept' to allow '{PROTOBUF}' or '{JSON}'");
+        return plain(StatusCode::NOT_ACCEPTABLE, why);
+    }
+    let stream = headers.get("Mesos-Stream-Id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
+    let (answer, wait) = oneshot::channel();
+    if core.try_send(Ask::Call { stream, json, call: Box::new(call), answer }).is_err() {
+        return busy();
+    }
+    match wait.await {
+        Ok(Answer::Stream(subscription)) => {
+            let stream = subscription.stream.clone();
+            let response = Response::builder()
+                .header(header::CONTENT_TYPE, if json { JSON } else { PROTOBUF })
+                .header("Mesos-Stream-Id", stream)
+                .body(Records { subscription }.boxed());
+            response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
+        }
+        Ok(Answer::Plain { status, reason }) => {
+            plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
+        }
+        Err(_) => busy(),
+    }
+}
+
+async fn teardown(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+    if request.method() != Method::POST {
+        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'POST'");
+    }
+    let form = String::from_utf8_lossy(request.body()).into_owned();
+    let Some(framework) = parameter(form.trim(), "frameworkId") else {
+        return plain(StatusCode::BAD_REQUEST, "Missing 'frameworkId' parameter");
+    };
+    let (answer, wait) = oneshot::channel();
+    if core.try_send(Ask::Teardown { framework: framework.to_owned(), answer }).is_err() {
+        return busy();
+    }
+    match wait.await {
+        Ok(Answer::Plain { status, reason }) => {
+            plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
+        }
+        _ => busy(),
+    }
+}
+
+/// Where the leader is: here, by the name the client used.
+fn redirect(headers: &HeaderMap) -> Response<Body> {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    let mut response = plain(StatusCode::TEMPORARY_REDIRECT, "");
+    if let Ok(location) = format!("//{host}").parse() {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+/// Whether `Accept` allows a type; no header allows all.
+fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
+    let mut accepted = headers.get_all(header::ACCEPT).iter().peekable();
+    if accepted.peek().is_none() {
+        return true;
+    }
+    accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or("");
+        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0"));
+        !refused && (kind == wanted || kind == "*/*" || kind == "application/*")
+    })
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+}
+
+fn json_response(query: &str, document: Value) -> Response<Body> {
+    let callback = parameter(query, "jsonp").filter(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
+    });
+    let (kind, body) = match callback {
+        Some(callback) => ("text/javascript", format!("{callback}({document})")),
+        None => (JSON, document.to_string()),
+    };
+    let mut response = plain(StatusCode::OK, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+fn busy() -> Response<Body> {
+    plain(StatusCode::SERVICE_UNAVAILABLE, "The master is busy or stopping")
+}
+
+fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response
+}
+
+/// A subscription as a response body: one record per frame, until the master closes the stream.
+struct Records {
+    subscription: Subscription,
+}
+
+impl hyper::body::Body for Records {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let next = self.subscription.records.poll_recv(context);
+        next.map(|record| {
+            record.map(|record| {
+                self.subscription.queued.fetch_sub(record.len(), Relaxed);
+                Ok(Frame::data(record))
+            })
+        })
+    }
+}

@@ -4,7 +4,10 @@
 
 mod accept;
 mod agents;
+mod calls;
 mod frameworks;
+mod loss;
+mod offers;
 mod tasks;
 
 use crate::allocator::{Allocator, Rules};

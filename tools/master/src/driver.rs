@@ -4,8 +4,9 @@
 use crate::allocator::Rules;
 use crate::core::{CoreConfig, Input, MasterCore, Output};
 use crate::http_api;
-use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_BYTES, MAX_QUEUED_EVENTS, MAX_QUEUED_INPUTS};
+use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
 use crate::policy;
+use crate::stream::{Records, Subscription};
 use crate::view::View;
 use bytes::Bytes;
 use libprocess::Transport;
@@ -16,7 +17,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -130,24 +130,8 @@ pub(crate) enum Answer {
     Stream(Subscription),
 }
 
-/// The reader's end of a subscription. Dropping it ends the subscription.
-pub(crate) struct Subscription {
-    pub stream: String,
-    pub records: mpsc::Receiver<Bytes>,
-    pub queued: Arc<AtomicUsize>,
-    closed: mpsc::UnboundedSender<String>,
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        // Unbounded, but one entry per stream at most.
-        let _ = self.closed.send(std::mem::take(&mut self.stream));
-    }
-}
-
 struct Subscriber {
-    records: mpsc::Sender<Bytes>,
-    queued: Arc<AtomicUsize>,
+    records: Records,
     json: bool,
 }
 
@@ -300,27 +284,26 @@ impl Driver {
             }
             Output::Subscribed { request, stream } => {
                 let pending = self.pending.remove(&request)?;
-                let (records, receiver) = mpsc::channel(MAX_QUEUED_EVENTS);
-                let queued = Arc::new(AtomicUsize::new(0));
-                let subscriber = Subscriber { records, queued: queued.clone(), json: pending.json };
+                let records = Records::default();
+                let subscriber = Subscriber { records: records.clone(), json: pending.json };
                 self.subscribers.insert(stream.clone(), subscriber);
-                let closed = self.closed.clone();
-                let subscription = Subscription { stream, records: receiver, queued, closed };
+                let subscription = Subscription::new(stream, records, self.closed.clone());
                 // If nobody is there any more, dropping the subscription closes it.
                 let _ = pending.answer.send(Answer::Stream(subscription));
             }
             Output::Event { stream, event } => {
                 let subscriber = self.subscribers.get(&stream)?;
-                let record = record(&event, subscriber.json);
-                let queued = subscriber.queued.fetch_add(record.len(), Relaxed) + record.len();
-                if queued > MAX_QUEUED_BYTES || subscriber.records.try_send(record).is_err() {
+                if !subscriber.records.push(record(&event, subscriber.json)) {
                     tracing::warn!(stream, "subscriber does not keep up, closed");
+                    subscriber.records.abandon();
                     self.subscribers.remove(&stream);
                     return Some(stream);
                 }
             }
             Output::Close { stream } => {
-                self.subscribers.remove(&stream);
+                if let Some(subscriber) = self.subscribers.remove(&stream) {
+                    subscriber.records.end();
+                }
             }
         }
         None

@@ -1,20 +1,15 @@
 //! The master's HTTP endpoints (src/master/http.cpp). Parses and answers; decides nothing.
 
 use crate::MESOS_VERSION;
-use crate::driver::{Answer, Request as Ask, Subscription};
+use crate::driver::{Answer, Request as Ask};
 use crate::view::View;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use hyper::body::Frame;
 use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
 use prost::Message;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 
 const JSON: &str = "application/json";
@@ -93,11 +88,11 @@ async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response
     }
     match wait.await {
         Ok(Answer::Stream(subscription)) => {
-            let stream = subscription.stream.clone();
+            let stream = subscription.stream().to_owned();
             let response = Response::builder()
                 .header(header::CONTENT_TYPE, if json { JSON } else { PROTOBUF })
                 .header("Mesos-Stream-Id", stream)
-                .body(Records { subscription }.boxed());
+                .body(subscription.boxed());
             response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
         }
         Ok(Answer::Plain { status, reason }) => {
@@ -183,27 +178,4 @@ fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response
-}
-
-/// A subscription as a response body: one record per frame, until the master closes the stream.
-struct Records {
-    subscription: Subscription,
-}
-
-impl hyper::body::Body for Records {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.subscription.records.poll_recv(context);
-        next.map(|record| {
-            record.map(|record| {
-                self.subscription.queued.fetch_sub(record.len(), Relaxed);
-                Ok(Frame::data(record))
-            })
-        })
-    }
 }

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod policy;
 pub mod pool;
 pub mod state;
+mod stream;
 pub mod view;
 
 pub use driver::{Config, Error, Handle, run};

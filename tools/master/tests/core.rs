@@ -83,11 +83,11 @@ impl World {
         self.input(Input::Tick);
     }
 
-    fn from_agent<M: Message + Name>(&mut self, from: &Upid, message: &M) {
-        self.to_actor(from, "master", message);
+    fn agent_sends<M: Message + Name>(&mut self, from: &Upid, message: &M) {
+        self.send_to(from, "master", message);
     }
 
-    fn to_actor<M: Message + Name>(&mut self, from: &Upid, to: &str, message: &M) {
+    fn send_to<M: Message + Name>(&mut self, from: &Upid, to: &str, message: &M) {
         self.input(Input::Message(Libprocess {
             from: Some(from.clone()),
             to: to.into(),
@@ -137,7 +137,7 @@ impl World {
             agent_capabilities: capabilities(),
             ..Default::default()
         };
-        self.from_agent(&pid(number), &message);
+        self.agent_sends(&pid(number), &message);
         self.got::<SlaveRegisteredMessage>(&pid(number)).slave_id.value
     }
 
@@ -205,7 +205,7 @@ impl World {
             },
             pid: Some(pid(number).to_string()),
         };
-        self.from_agent(&pid(number), &message);
+        self.agent_sends(&pid(number), &message);
     }
 
     fn acknowledge(&mut self, fw: &(String, String), agent: &str, task: &str, uuid: u8) {
@@ -318,7 +318,7 @@ fn reregister(world: &mut World, number: u32, agent: &str, tasks: Vec<Task>, fra
         agent_capabilities: capabilities(),
         ..Default::default()
     };
-    world.from_agent(&pid(number), &message);
+    world.agent_sends(&pid(number), &message);
 }
 
 #[test]
@@ -389,7 +389,7 @@ fn old_versions_and_nonsense_resources_are_not_admitted() {
     {
         let slave = SlaveInfo { hostname: "h".into(), resources: vec![resource], ..Default::default() };
         let message = RegisterSlaveMessage { slave, version: Some(version.into()), ..Default::default() };
-        world.from_agent(&pid(1), &message);
+        world.agent_sends(&pid(1), &message);
     }
     assert!(world.sent.is_empty());
     assert_eq!(world.core.counter("slave_registrations_refused"), 3);
@@ -435,8 +435,8 @@ fn an_answered_ping_keeps_an_agent_for_ever() {
         let at = world.sent.iter().position(|(.., name, _)| name.ends_with("PingSlaveMessage")).unwrap();
         let (observer, ..) = world.sent.remove(at);
         // A stranger's pong counts for nothing.
-        world.to_actor(&pid(9), &observer, &PongSlaveMessage {});
-        world.to_actor(&pid(1), &observer, &PongSlaveMessage {});
+        world.send_to(&pid(9), &observer, &PongSlaveMessage {});
+        world.send_to(&pid(1), &observer, &PongSlaveMessage {});
     }
     assert_eq!(world.core.counter("messages_from_wrong_sender"), 40);
     assert_eq!(world.core.view(View::Slaves)["slaves"][0]["id"], agent.as_str());
@@ -623,7 +623,7 @@ fn failover_keeps_tasks_and_closes_the_old_stream() {
     info.id = Some(FrameworkId { value: fw.0.clone() });
     let new = world.subscribe(info);
     assert_eq!(new.0, fw.0);
-    assert_eq!(world.closed, [fw.1.clone()]);
+    assert_eq!(world.closed, [fw.1.as_str()]);
     let error = world.next_event(event::Type::Error).unwrap().error.unwrap();
     assert_eq!(error.message, "Framework failed over");
     world.got::<UpdateFrameworkMessage>(&pid(1));
@@ -693,7 +693,7 @@ fn messages_and_failures_of_executors() {
         executor_id: ExecutorId { value: "t".into() },
         data: b"21.5".to_vec(),
     };
-    world.from_agent(&pid(1), &message);
+    world.agent_sends(&pid(1), &message);
     assert_eq!(world.next_event(event::Type::Message).unwrap().message.unwrap().data, b"21.5");
     let exited = ExitedExecutorMessage {
         slave_id: SlaveId { value: agent.clone() },
@@ -701,7 +701,7 @@ fn messages_and_failures_of_executors() {
         executor_id: ExecutorId { value: "e".into() },
         status: 9,
     };
-    world.from_agent(&pid(1), &exited);
+    world.agent_sends(&pid(1), &exited);
     let failure = world.next_event(event::Type::Failure).unwrap().failure.unwrap();
     assert_eq!((failure.status(), failure.executor_id.unwrap().value.as_str()), (9, "e"));
     let message = call::Message {

@@ -1,9 +1,9 @@
-//! Offers: made from what the allocator grants, accepted, declined, rescinded (src/master/master.cpp `offer`,
-//! `accept`, `_accept`; src/master/validation.cpp).
+//! Offers accepted: what may be launched and what not (src/master/master.cpp `accept`, `_accept`;
+//! src/master/validation.cpp).
 
 use super::frameworks::refuse_ms;
 use super::{MasterCore, valid_id};
-use crate::limits::{MAX_OFFERS_PER_EVENT, MAX_TASKS_PER_FRAMEWORK};
+use crate::limits::MAX_TASKS_PER_FRAMEWORK;
 use crate::pool::Pool;
 use crate::state::{Executor, OfferRecord, TaskRecord, is_terminal};
 use mesos_proto::internal::RunTaskMessage;
@@ -12,9 +12,9 @@ use mesos_proto::mesos::{
     task_status,
 };
 use mesos_proto::recast;
-use mesos_proto::v1::scheduler::{Event, call, event};
+use mesos_proto::v1::scheduler::call;
 use mesos_proto::v1::{self, offer::operation};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// What an ACCEPT has to spend: the offers' resources, all of one agent and one role.
 struct Purse {
@@ -24,139 +24,19 @@ struct Purse {
 }
 
 impl MasterCore {
-    /// Offers what is free of the agents that changed.
-    pub(super) fn allocate_dirty(&mut self) {
-        if self.dirty.is_empty() {
-            return;
-        }
-        let dirty = std::mem::take(&mut self.dirty);
-        let grants = self.allocator.allocate(dirty.iter().map(String::as_str), self.now_ms);
-        let mut offers: BTreeMap<String, Vec<v1::Offer>> = BTreeMap::new();
-        for grant in grants {
-            let id = format!("{}-O{}", self.config.id, self.next_offer);
-            self.next_offer += 1;
-            let record = OfferRecord {
-                framework: grant.framework.clone(),
-                role: grant.role,
-                agent: grant.agent,
-                resources: grant.resources,
-            };
-            let Some(offer) = self.offer(&id, &record) else {
-                self.allocator.recover(&record.framework, &record.role, &record.agent, &record.resources);
-                continue;
-            };
-            if let Some(agent) = self.agents.get_mut(&record.agent) {
-                agent.offers.insert(id.clone());
-            }
-            if let Some(framework) = self.frameworks.get_mut(&record.framework) {
-                framework.offers.insert(id.clone());
-            }
-            self.count("offers");
-            offers.entry(grant.framework).or_default().push(offer);
-            self.offers.insert(id, record);
-        }
-        for (framework, mut offers) in offers {
-            while !offers.is_empty() {
-                let rest = offers.split_off(offers.len().min(MAX_OFFERS_PER_EVENT));
-                let event = Event {
-                    r#type: Some(event::Type::Offers as i32),
-                    offers: Some(event::Offers { offers }),
-                    ..Default::default()
-                };
-                self.event(&framework, event);
-                offers = rest;
-            }
-        }
-    }
-
-    fn offer(&self, id: &str, record: &OfferRecord) -> Option<v1::Offer> {
-        use framework_info::capability::Type;
-        let agent = self.agents.get(&record.agent)?;
-        let framework = self.frameworks.get(&record.framework)?;
-        // Clients that know one role only are not shown for which it is (MULTI_ROLE).
-        let role = framework.has(Type::MultiRole).then_some(record.role.as_str());
-        let resources = record.resources.to_resources(role, framework.has(Type::ReservationRefinement));
-        let executors = agent.executors.keys().filter(|(framework, _)| *framework == record.framework);
-        let executor_ids = executors.map(|(_, id)| v1::ExecutorId { value: id.clone() }).collect();
-        Some(v1::Offer {
-            id: v1::OfferId { value: id.to_owned() },
-            framework_id: v1::FrameworkId { value: record.framework.clone() },
-            agent_id: v1::AgentId { value: record.agent.clone() },
-            hostname: agent.info.hostname.clone(),
-            resources: resources.iter().filter_map(|resource| recast(resource).ok()).collect(),
-            attributes: agent.info.attributes.iter().filter_map(|attribute| recast(attribute).ok()).collect(),
-            executor_ids,
-            url: Some(v1::Url {
-                scheme: "http".into(),
-                address: v1::Address {
-                    hostname: Some(agent.info.hostname.clone()),
-                    ip: Some(agent.pid.addr.ip().to_string()),
-                    port: i32::from(agent.pid.addr.port()),
-                },
-                path: Some(format!("/{}", agent.pid.id)),
-            }),
-            allocation_info: Some(v1::resource::AllocationInfo { role: Some(record.role.clone()) }),
-        })
-    }
-
-    /// Takes an offer off the books; its resources are the caller's to hold or recover.
-    fn take_offer(&mut self, id: &str) -> Option<OfferRecord> {
-        let record = self.offers.remove(id)?;
-        if let Some(agent) = self.agents.get_mut(&record.agent) {
-            agent.offers.remove(id);
-        }
-        if let Some(framework) = self.frameworks.get_mut(&record.framework) {
-            framework.offers.remove(id);
-        }
-        Some(record)
-    }
-
-    fn rescind(&mut self, id: &str, tell: bool) {
-        let Some(record) = self.take_offer(id) else { return };
-        self.allocator.recover(&record.framework, &record.role, &record.agent, &record.resources);
-        self.dirty.insert(record.agent);
-        if tell {
-            let offer_id = v1::OfferId { value: id.to_owned() };
-            let event = Event {
-                r#type: Some(event::Type::Rescind as i32),
-                rescind: Some(event::Rescind { offer_id }),
-                ..Default::default()
-            };
-            self.event(&record.framework, event);
-            self.count("offers_rescinded");
-        }
-    }
-
-    /// Withdraws all offers of an agent.
-    pub(super) fn rescind_agent(&mut self, id: &str) {
-        let offers = self.agents.get(id).map(|agent| agent.offers.clone()).unwrap_or_default();
-        offers.iter().for_each(|offer| self.rescind(offer, true));
-    }
-
-    /// Withdraws all offers of a framework.
-    pub(super) fn rescind_framework(&mut self, id: &str, tell: bool) {
-        let offers = self.frameworks.get(id).map(|framework| framework.offers.clone()).unwrap_or_default();
-        offers.iter().for_each(|offer| self.rescind(offer, tell));
-    }
-
-    pub(super) fn decline(&mut self, framework: &str, decline: call::Decline) {
-        let until = self.filter_until(decline.filters.as_ref());
-        for offer in decline.offer_ids {
-            if self.offers.get(&offer.value).is_none_or(|record| record.framework != framework) {
-                self.count("offers_unknown");
-                continue;
-            }
-            let Some(record) = self.take_offer(&offer.value) else { continue };
-            self.give_back(framework, &record.role, &record.agent, record.resources, until);
-        }
-    }
-
-    fn filter_until(&self, filters: Option<&v1::Filters>) -> u64 {
+    pub(super) fn filter_until(&self, filters: Option<&v1::Filters>) -> u64 {
         let seconds = filters.and_then(|filters| filters.refuse_seconds);
         self.now_ms + refuse_ms(seconds, self.config.allocation_ms)
     }
 
-    fn give_back(&mut self, framework: &str, role: &str, agent: &str, resources: Pool, until: u64) {
+    pub(super) fn give_back(
+        &mut self,
+        framework: &str,
+        role: &str,
+        agent: &str,
+        resources: Pool,
+        until: u64,
+    ) {
         self.allocator.recover(framework, role, agent, &resources);
         self.allocator.filter(framework, role, agent, resources, until);
         self.dirty.insert(agent.to_owned());

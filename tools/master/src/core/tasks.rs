@@ -190,6 +190,7 @@ impl MasterCore {
         if self.agents.get(&message.slave_id.value).is_none_or(|agent| agent.pid != *from) {
             return self.count("messages_from_wrong_sender");
         }
+        self.count("messages_executor_to_framework");
         let event = Event {
             r#type: Some(event::Type::Message as i32),
             message: Some(event::Message {

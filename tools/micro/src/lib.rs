@@ -1,1 +1,93 @@
-//! The operator's command: demo, node, gateway, master, and questions to a running system.
+//! The operator's command: a demo of everything, each part by itself, and questions to a running system.
+//!
+//! Exit status 0 is success, 1 a failure said on standard error, 2 a command line that makes no sense; `run` exits
+//! with 3 if the task did not finish well.
+
+mod ask;
+mod demo;
+mod run;
+mod serve;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Parser)]
+#[command(name = "micro", version, about = "Microcontrollers as agents of an Apache Mesos cluster")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a whole cluster on this machine: master, gateway, lossy radio, nodes, tasks of three tenants
+    Demo(demo::Args),
+    /// Run a node as a process
+    Node(serve::NodeArgs),
+    /// Run a gateway
+    Gateway(serve::GatewayArgs),
+    /// Run the embedded master
+    Master(serve::MasterArgs),
+    /// Run a simulated 802.15.4 medium
+    Air(serve::AirArgs),
+    /// List the nodes of a gateway
+    Nodes(ask::NodesArgs),
+    /// List the tasks that a master knows
+    Tasks(ask::TasksArgs),
+    /// Run one task and wait for its end
+    Run(run::RunArgs),
+    /// End a task
+    Kill(run::KillArgs),
+    /// Show what a task logged
+    Logs(ask::LogsArgs),
+}
+
+/// Where a gateway answers operators.
+#[derive(clap::Args, Clone, Copy)]
+struct GatewayAt {
+    /// The gateway
+    #[arg(long, env = "MICRO_GATEWAY", default_value = "127.0.0.1:5051", value_name = "ADDR")]
+    gateway: SocketAddr,
+}
+
+/// Where a master is.
+#[derive(clap::Args, Clone, Copy)]
+struct MasterAt {
+    /// The master
+    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "ADDR")]
+    master: SocketAddr,
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let quiet = matches!(cli.command, Command::Demo(_)).then_some("error").unwrap_or("info");
+    let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match work(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("micro: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(command: Command) -> Result<ExitCode> {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    match command {
+        Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
+        Command::Node(args) => serve::node(args),
+        Command::Gateway(args) => runtime()?.block_on(serve::gateway(args)),
+        Command::Master(args) => runtime()?.block_on(serve::master(args)),
+        Command::Air(args) => runtime()?.block_on(serve::air(args)),
+        Command::Nodes(args) => ask::nodes(&args),
+        Command::Tasks(args) => ask::tasks(&args),
+        Command::Logs(args) => ask::logs(&args),
+        Command::Run(args) => runtime()?.block_on(run::run(args)),
+        Command::Kill(args) => runtime()?.block_on(run::kill(args)),
+    }
+}

@@ -1,2 +1,5 @@
 //! The `micro` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    micro::main()
+}

@@ -1,0 +1,129 @@
+//! Questions to a running system.
+
+use crate::{GatewayAt, MasterAt};
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+#[derive(clap::Args)]
+pub struct NodesArgs {
+    #[command(flatten)]
+    at: GatewayAt,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct TasksArgs {
+    #[command(flatten)]
+    at: MasterAt,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct LogsArgs {
+    /// The task
+    task: String,
+    /// Go on until interrupted
+    #[arg(short, long)]
+    follow: bool,
+    #[command(flatten)]
+    at: GatewayAt,
+}
+
+/// A JSON document over HTTP; `None` for 404.
+pub fn get(server: SocketAddr, path: &str) -> Result<Option<Value>> {
+    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
+    match ureq::Agent::new_with_config(agent).get(format!("http://{server}{path}")).call() {
+        Ok(mut response) => {
+            let text = response.body_mut().read_to_string().with_context(|| format!("{server}{path}"))?;
+            Ok(Some(serde_json::from_str(&text).with_context(|| format!("{server}{path}: not JSON"))?))
+        }
+        Err(ureq::Error::StatusCode(404)) => Ok(None),
+        Err(error) => bail!("{server}: {error}; is it running there?"),
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or("-")
+}
+
+pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
+    let document = get(args.at.gateway, "/nodes")?.context("this is no gateway")?;
+    if args.json {
+        println!("{document:#}");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!(
+        "{:<17} {:<12} {:<11} {:<5} {:>7} {:<44} AGENT",
+        "NODE", "BOARD", "STATE", "LIVE", "HEARD", "RESOURCES"
+    );
+    for node in document["nodes"].as_array().into_iter().flatten() {
+        let heard =
+            node["heard_ms_ago"].as_u64().map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
+        let resources = node["resources"].as_object().into_iter().flatten();
+        let resources: Vec<String> = resources.map(|(name, amount)| format!("{name}:{amount}")).collect();
+        println!(
+            "{:<17} {:<12} {:<11} {:<5} {heard:>7} {:<44} {}",
+            text(node, "node"),
+            text(node, "board"),
+            text(node, "state"),
+            node["live"] == true,
+            resources.join(" "),
+            text(node, "agent_id"),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// All tasks that a master knows.
+pub fn known_tasks(master: SocketAddr) -> Result<Vec<Value>> {
+    let mut document = get(master, "/tasks?limit=100000")?.context("this is no master")?;
+    match document["tasks"].take() {
+        Value::Array(tasks) => Ok(tasks),
+        _ => bail!("{master} answers without tasks"),
+    }
+}
+
+pub fn tasks(args: &TasksArgs) -> Result<ExitCode> {
+    let tasks = known_tasks(args.at.master)?;
+    if args.json {
+        println!("{:#}", Value::Array(tasks));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{:<32} {:<16} {:<46} FRAMEWORK", "TASK", "STATE", "AGENT");
+    for task in &tasks {
+        let (id, state) = (text(task, "id"), text(task, "state"));
+        println!("{id:<32} {state:<16} {:<46} {}", text(task, "slave_id"), text(task, "framework_id"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn logs(args: &LogsArgs) -> Result<ExitCode> {
+    let mut offset = 0;
+    let mut seen = false;
+    loop {
+        let path = format!("/logs?task={}&offset={offset}", args.task);
+        match get(args.at.gateway, &path)? {
+            None if !args.follow && !seen => bail!("task '{}' has logged nothing here", args.task),
+            None => {}
+            Some(log) => {
+                seen = true;
+                let length = log["length"].as_u64().unwrap_or(0);
+                offset = log["offset"].as_u64().unwrap_or(offset) + length;
+                print!("{}", log["data"].as_str().unwrap_or_default());
+                std::io::stdout().flush()?;
+            }
+        }
+        if !args.follow {
+            return Ok(ExitCode::SUCCESS);
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}

@@ -1,0 +1,161 @@
+//! A whole cluster on this machine: every part real, speaking its real wire format on loopback, over a radio that
+//! loses frames; and a list of what has to come true.
+
+mod scene;
+mod show;
+
+use crate::serve::{ConditionArgs, GATEWAY_EUI64};
+use agent_posix::{Node, NodeConfig, Snapshot};
+use air::{Air, AirConfig};
+use anyhow::{Context, Result, bail};
+use scene::Scene;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The demo fails if it is not through by then.
+const DEADLINE: Duration = Duration::from_secs(29);
+/// CoAP ACK_TIMEOUT of both sides: the least that RFC 8085 §3.1.1 leaves for an unknown path is a second.
+const ACK_TIMEOUT_MS: u32 = 1_000;
+/// How often the picture is drawn.
+const FRAME: Duration = Duration::from_millis(250);
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    conditions: ConditionArgs,
+    /// Number of nodes, 3 or more
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(3..=64))]
+    nodes: u8,
+    /// Write what is in the air for Wireshark
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// One JSON document at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// A node on a thread of its own.
+struct Running {
+    snapshot: Arc<Mutex<Snapshot>>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(config: NodeConfig) -> Result<Self> {
+        let mut node = Node::start(config)?;
+        let snapshot = Arc::new(Mutex::new(node.snapshot()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (shown, stopped) = (snapshot.clone(), stop.clone());
+        let thread = std::thread::spawn(move || {
+            while !stopped.load(Relaxed) {
+                node.turn();
+                if let Ok(mut shown) = shown.lock() {
+                    *shown = node.snapshot();
+                }
+            }
+        });
+        Ok(Self { snapshot, stop, thread: Some(thread) })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // a panic there has been printed already
+        }
+    }
+}
+
+pub async fn demo(args: Args) -> Result<ExitCode> {
+    let started = Instant::now();
+    let (conditions, seed) = args.conditions.conditions()?;
+    let dir = tempfile::tempdir().context("a directory for the demo's state")?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+
+    let air = Air::start(AirConfig { listen: any, conditions, seed, pcap: args.pcap.clone() })?;
+    let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
+    let radio = GATEWAY_EUI64.parse().map_err(anyhow::Error::msg)?;
+    let gateway = gateway::run(gateway::Config {
+        listen: any,
+        advertise: None,
+        master: master.addr,
+        link: gateway::LinkConfig::Radio { air: air.address, eui64: radio },
+        state: dir.path().join("gateway"),
+        domain: "micro".into(),
+        sessions: gateway::session::Config {
+            ack_timeout_ms: ACK_TIMEOUT_MS,
+            poll_mains_s: 2,
+            poll_battery_s: 2,
+            ..Default::default()
+        },
+    })
+    .await?;
+    let mut nodes = Vec::new();
+    for number in 0..args.nodes {
+        nodes.push(Running::start(NodeConfig {
+            eui64: lowpan::Eui64([0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]),
+            board: scene::board(number)?,
+            link: agent_posix::LinkConfig::Radio { air: air.address, gateway: radio },
+            state: dir.path().join(format!("node-{number}")),
+            ack_timeout_ms: ACK_TIMEOUT_MS,
+            // Blocks of 128 bytes take two frames: fragments too have to get through.
+            block_szx: if number == 0 { 2 } else { 3 },
+        })?);
+    }
+    let images = scene::write_images(&dir.path().join("images"))?;
+
+    let (master_at, gateway_at) = (SocketAddr::from(master.addr), SocketAddr::from(gateway.address));
+    let mut scene = Scene::start(master_at, &images, args.nodes.into()).await?;
+    let mut show = show::Show::new(args.json);
+    show.line(&format!(
+        "master {master_at}, gateway {gateway_at}, medium {} (loss {} permille, seed {seed}), {} nodes",
+        air.address, conditions.loss_permille, args.nodes
+    ));
+    let mut tick = tokio::time::interval(FRAME);
+    while !scene.is_over() {
+        if started.elapsed() > DEADLINE {
+            scene.give_up();
+            break;
+        }
+        tokio::select! {
+            event = scene.next_event() => {
+                for line in scene.handle(event).await? {
+                    show.line(&format!("{:6.2} s  {line}", started.elapsed().as_secs_f64()));
+                }
+            }
+            _ = tick.tick() => {
+                let view = tokio::task::spawn_blocking(move || crate::ask::get(gateway_at, "/nodes")).await??;
+                let view = view.context("the gateway answers without nodes")?;
+                for line in scene.look(&view).await? {
+                    show.line(&format!("{:6.2} s  {line}", started.elapsed().as_secs_f64()));
+                }
+                let frames: Vec<_> = nodes.iter().map(|node| node.snapshot().traffic).collect();
+                show.table(&view, &frames, &scene, air.stats());
+            }
+        }
+    }
+    let snapshots: Vec<Snapshot> = nodes.iter().map(Running::snapshot).collect();
+    let report = scene.report(&snapshots, air.stats(), conditions, started.elapsed());
+    show.finish(&report)?;
+    drop(nodes);
+    if let Err(error) = gateway.stop().await {
+        bail!("the gateway ended badly: {error}");
+    }
+    drop(master);
+    if let Some(path) = args.pcap {
+        drop(air);
+        eprintln!("frames are in {}", path.display());
+    }
+    Ok(if report.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

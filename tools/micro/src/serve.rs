@@ -1,0 +1,219 @@
+//! The parts of the system, each as a process of its own.
+
+use agent_posix::{Node, NodeConfig, board::Board};
+use air::{Air, AirConfig, Conditions};
+use anyhow::{Context, Result, bail};
+use lowpan::Eui64;
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// EUI-64 of a gateway's radio unless it is told another.
+pub const GATEWAY_EUI64: &str = "0200000000000001";
+
+#[derive(clap::Args)]
+pub struct NodeArgs {
+    /// The gateway, over UDP
+    #[arg(long, value_name = "ADDR", required_unless_present = "air", conflicts_with = "air")]
+    gateway: Option<SocketAddr>,
+    /// The medium, over 802.15.4
+    #[arg(long, value_name = "ADDR")]
+    air: Option<SocketAddr>,
+    /// EUI-64 of the gateway's radio
+    #[arg(long, default_value = GATEWAY_EUI64, value_name = "EUI64", requires = "air")]
+    gateway_radio: Eui64,
+    /// EUI-64 of this node; its identity for ever
+    #[arg(long, default_value = "020000000000000a")]
+    eui64: Eui64,
+    /// What the node is: NAME,cpu=0.8,mem=128K,flash=256K,sensors=1,leds=2,battery=90
+    #[arg(long, default_value = "posix,sensors=1,leds=2")]
+    board: Board,
+    /// Directory that its records and images survive in
+    #[arg(long, default_value = "micro-node", value_name = "DIR")]
+    state: PathBuf,
+    /// CoAP ACK_TIMEOUT in milliseconds
+    #[arg(long, default_value_t = 2000, value_name = "MS")]
+    ack_timeout: u32,
+    /// Image blocks of 2^(N+4) bytes, 0 to 6
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=6))]
+    block_szx: u8,
+}
+
+pub fn node(args: NodeArgs) -> Result<ExitCode> {
+    let link = match (args.gateway, args.air) {
+        (Some(gateway), _) => agent_posix::LinkConfig::Udp(gateway),
+        (None, Some(air)) => agent_posix::LinkConfig::Radio { air, gateway: args.gateway_radio },
+        (None, None) => bail!("give --gateway or --air"),
+    };
+    let config = NodeConfig {
+        eui64: args.eui64,
+        board: args.board,
+        link,
+        state: args.state,
+        ack_timeout_ms: args.ack_timeout,
+        block_szx: args.block_szx,
+    };
+    let mut node = Node::start(config)?;
+    println!("node {} runs", args.eui64);
+    let mut registered = false;
+    loop {
+        node.turn();
+        let now = node.snapshot().registered;
+        if now != registered {
+            registered = now;
+            tracing::info!(node = %args.eui64, registered, "link");
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub struct GatewayArgs {
+    /// The master
+    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "ADDR")]
+    master: SocketAddrV4,
+    /// Where the master and operators reach this gateway
+    #[arg(long, default_value = "127.0.0.1:5051", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// The address to tell the master, if it reaches this one by another
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<SocketAddrV4>,
+    /// Where nodes reach it over UDP
+    #[arg(long, value_name = "ADDR", default_value = "[::]:5683", conflicts_with = "air")]
+    udp: SocketAddr,
+    /// The medium, to reach nodes over 802.15.4 instead
+    #[arg(long, value_name = "ADDR")]
+    air: Option<SocketAddr>,
+    /// EUI-64 of this gateway's radio
+    #[arg(long, default_value = GATEWAY_EUI64, value_name = "EUI64")]
+    radio: Eui64,
+    /// Directory of the store and the image cache
+    #[arg(long, default_value = "micro-gateway", value_name = "DIR")]
+    state: PathBuf,
+    /// Put after a node's EUI-64 to make its hostname
+    #[arg(long, default_value = "micro", value_name = "NAME")]
+    domain: String,
+    /// Longest pause between polls of a node with mains, seconds
+    #[arg(long, default_value_t = 5, value_name = "S")]
+    poll_mains: u16,
+    /// Longest pause between polls of a node on battery, seconds
+    #[arg(long, default_value_t = 15, value_name = "S")]
+    poll_battery: u16,
+    /// CoAP ACK_TIMEOUT towards nodes, milliseconds
+    #[arg(long, default_value_t = 2000, value_name = "MS")]
+    ack_timeout: u32,
+}
+
+pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
+    let link = match args.air {
+        Some(air) => gateway::LinkConfig::Radio { air, eui64: args.radio },
+        None => gateway::LinkConfig::Udp(args.udp),
+    };
+    let mut handle = gateway::run(gateway::Config {
+        listen: args.listen,
+        advertise: args.advertise,
+        master: args.master,
+        link,
+        state: args.state,
+        domain: args.domain,
+        sessions: gateway::session::Config {
+            ack_timeout_ms: args.ack_timeout,
+            poll_mains_s: args.poll_mains,
+            poll_battery_s: args.poll_battery,
+            ..Default::default()
+        },
+    })
+    .await?;
+    println!("gateway listens at {}", handle.address);
+    tracing::warn!("nodes are not authenticated: for the laboratory only");
+    tokio::select! {
+        ended = handle.wait() => ended?,
+        signal = tokio::signal::ctrl_c() => signal?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(clap::Args)]
+pub struct MasterArgs {
+    /// Where agents, frameworks and operators reach it
+    #[arg(long, default_value = "127.0.0.1:5050", value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Allocation policy: drf or priority
+    #[arg(long, default_value = "drf")]
+    policy: String,
+    /// Seconds between pings
+    #[arg(long, default_value_t = 15, value_name = "S")]
+    ping_interval: u64,
+}
+
+pub async fn master(args: MasterArgs) -> Result<ExitCode> {
+    let handle = master::run(master::Config {
+        listen: args.listen,
+        policy: args.policy,
+        ping_interval: Duration::from_secs(args.ping_interval.max(1)),
+        ..Default::default()
+    })
+    .await?;
+    println!("master listens at {}", handle.addr);
+    tokio::signal::ctrl_c().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(clap::Args)]
+pub struct AirArgs {
+    /// Where radios send to
+    #[arg(long, default_value = "127.0.0.1:17001", value_name = "ADDR")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    conditions: ConditionArgs,
+    /// Write what is in the air for Wireshark
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+}
+
+/// How bad the medium is.
+#[derive(clap::Args, Clone, Copy)]
+pub struct ConditionArgs {
+    /// Share of frames that are lost
+    #[arg(long, default_value_t = 0.05, value_name = "0..1")]
+    loss: f64,
+    /// Share of frames that are delayed by up to 30 ms
+    #[arg(long, default_value_t = 0.1, value_name = "0..1")]
+    delay: f64,
+    /// Share of frames that are heard twice
+    #[arg(long, default_value_t = 0.01, value_name = "0..1")]
+    duplicate: f64,
+    /// What decides the fate of frames
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl ConditionArgs {
+    /// The medium's settings, and its seed.
+    pub fn conditions(&self) -> Result<(Conditions, u64)> {
+        let permille = |name: &str, share: f64| match share {
+            0.0..=1.0 => Ok((share * 1000.0).round() as u32),
+            _ => bail!("--{name} {share}: expected a share from 0 to 1"),
+        };
+        let conditions = Conditions {
+            loss_permille: permille("loss", self.loss)?,
+            duplicate_permille: permille("duplicate", self.duplicate)?,
+            delay_permille: permille("delay", self.delay)?,
+            delay_max_us: 30_000,
+        };
+        Ok((conditions, self.seed))
+    }
+}
+
+pub async fn air(args: AirArgs) -> Result<ExitCode> {
+    let (conditions, seed) = args.conditions.conditions()?;
+    let air = Air::start(AirConfig { listen: args.listen, conditions, seed, pcap: args.pcap })?;
+    println!("medium listens at {}", air.address);
+    tokio::signal::ctrl_c().await.context("waiting for a signal")?;
+    let stats = air.stats();
+    println!(
+        "{} frames, {} lost, {} delayed, {} doubled",
+        stats.frames, stats.lost, stats.delayed, stats.duplicated
+    );
+    Ok(ExitCode::SUCCESS)
+}

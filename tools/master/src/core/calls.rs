@@ -28,8 +28,10 @@ impl MasterCore {
             let Ok(info) = recast::<_, FrameworkInfo>(&subscribe.framework_info) else {
                 return refused(self, 400, "Failed to read 'framework_info'");
             };
-            let outer = call.framework_id.map(|id| id.value);
-            if outer != info.id.as_ref().map(|id| id.value.clone()) {
+            // No id and an empty one are the same.
+            let outer = call.framework_id.map(|id| id.value).filter(|id| !id.is_empty());
+            let inner = info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+            if outer != inner {
                 let why = "Failed to validate scheduler::Call: 'framework_id' differs from 'subscribe.framework_info.id'";
                 return refused(self, 400, why);
             }

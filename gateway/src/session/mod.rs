@@ -36,6 +36,8 @@ const INTAKE_MAX: usize = 64;
 pub struct Config {
     /// CoAP ACK_TIMEOUT towards nodes, milliseconds.
     pub ack_timeout_ms: u32,
+    /// Least time before a retransmission once the round trip is measured, milliseconds.
+    pub min_timeout_ms: u32,
     /// Longest pause between polls of a node with mains, seconds.
     pub poll_mains_s: u16,
     /// Longest pause between polls of a node on battery, seconds.
@@ -50,6 +52,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             ack_timeout_ms: 2_000,
+            min_timeout_ms: 300,
             poll_mains_s: 5,
             poll_battery_s: 15,
             missed_polls: 4,
@@ -147,7 +150,12 @@ impl Sessions {
     /// have them. Every known node has a whole lease to come back. A record that cannot be read is skipped with a
     /// warning.
     pub fn new(config: Config, records: &[(Table, Vec<u8>, Vec<u8>)], seed: u64, now_ms: u64) -> Self {
-        let params = Params { ack_timeout_ms: config.ack_timeout_ms, dedup_per_peer: 4, ..Params::default() };
+        let params = Params {
+            ack_timeout_ms: config.ack_timeout_ms,
+            min_timeout_ms: config.min_timeout_ms,
+            dedup_per_peer: 4,
+            ..Params::default()
+        };
         let mut sessions = Self {
             config,
             coap: Endpoint::new(params, seed),

@@ -10,6 +10,10 @@ use coap_lite::MessageType;
 pub struct Params {
     /// ACK_TIMEOUT, milliseconds.
     pub ack_timeout_ms: u32,
+    /// Least time before a retransmission once the round trip has been measured, milliseconds. Equal to
+    /// `ack_timeout_ms` nothing is measured; below it the timeout follows RFC 6298 between the two, which RFC 7252
+    /// §4.8.1 asks of those who go below 1 s.
+    pub min_timeout_ms: u32,
     /// ACK_RANDOM_FACTOR in thousandths.
     pub ack_random_permille: u32,
     /// MAX_RETRANSMIT.
@@ -32,6 +36,7 @@ impl Default for Params {
     fn default() -> Self {
         Self {
             ack_timeout_ms: 2_000,
+            min_timeout_ms: 2_000,
             ack_random_permille: 1_500,
             max_retransmit: 4,
             response_wait_ms: 60_000,
@@ -129,7 +134,38 @@ struct Outgoing {
     acknowledged: bool,
     retransmits: u8,
     timeout_ms: u32,
+    sent_ms: u64,
     due_ms: u64,
+}
+
+/// The round trip to a peer as RFC 6298 §2 estimates it.
+#[derive(Clone, Copy, Debug)]
+struct RoundTrip {
+    smoothed_ms: u32,
+    variation_ms: u32,
+    /// Forgotten then: the way to a peer that was silent for long may be another.
+    expires_ms: u64,
+}
+
+impl RoundTrip {
+    /// How long an estimate holds, milliseconds.
+    const LIFETIME_MS: u64 = 60_000;
+
+    fn after(before: Option<Self>, sample_ms: u32, now_ms: u64) -> Self {
+        let expires_ms = now_ms + Self::LIFETIME_MS;
+        match before {
+            None => Self { smoothed_ms: sample_ms, variation_ms: sample_ms / 2, expires_ms },
+            Some(old) => Self {
+                variation_ms: old.variation_ms / 4 * 3 + old.smoothed_ms.abs_diff(sample_ms) / 4,
+                smoothed_ms: old.smoothed_ms / 8 * 7 + sample_ms / 8,
+                expires_ms,
+            },
+        }
+    }
+
+    fn timeout_ms(self) -> u32 {
+        self.smoothed_ms.saturating_add(self.variation_ms.saturating_mul(4))
+    }
 }
 
 /// A request of the peer's that was seen.
@@ -152,12 +188,13 @@ struct Peer {
     active: Option<Outgoing>,
     queue: VecDeque<Outgoing>,
     seen: VecDeque<Seen>,
+    round_trip: Option<RoundTrip>,
     wake_ms: u64,
 }
 
 impl Peer {
     fn is_idle(&self) -> bool {
-        self.active.is_none() && self.queue.is_empty() && self.seen.is_empty()
+        self.active.is_none() && self.queue.is_empty() && self.seen.is_empty() && self.round_trip.is_none()
     }
 
     fn next_wake(&self) -> u64 {
@@ -165,7 +202,8 @@ impl Peer {
         let seen = self.seen.iter().map(|seen| {
             if seen.reply.is_none() && seen.confirmable { seen.ack_due_ms } else { seen.expires_ms }
         });
-        seen.min().unwrap_or(u64::MAX).min(active)
+        let round_trip = self.round_trip.map_or(u64::MAX, |held| held.expires_ms);
+        seen.min().unwrap_or(u64::MAX).min(active).min(round_trip)
     }
 }
 
@@ -395,6 +433,7 @@ impl<P: Copy + Ord> Endpoint<P> {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.wake_ms = u64::MAX;
         known.seen.retain(|seen| seen.expires_ms > now_ms);
+        known.round_trip.take_if(|held| held.expires_ms <= now_ms);
         let mut acks = Vec::new();
         for seen in &mut known.seen {
             if seen.confirmable && seen.reply.is_none() && seen.ack_due_ms <= now_ms {
@@ -467,10 +506,15 @@ impl<P: Copy + Ord> Endpoint<P> {
         response: Response,
         now_ms: u64,
     ) -> bool {
-        let active = self.peers.get(&peer).and_then(|known| known.active.as_ref());
-        let Some(exchange) = active.filter(|out| matches(out)).and_then(|out| out.exchange) else {
-            return false;
-        };
+        let measures = self.params.min_timeout_ms < self.params.ack_timeout_ms;
+        let Some(known) = self.peers.get_mut(&peer) else { return false };
+        let Some(out) = known.active.as_ref().filter(|out| matches(out)) else { return false };
+        let Some(exchange) = out.exchange else { return false };
+        // Only of what was sent once: else nobody knows which of them was answered (RFC 6298 §3).
+        if measures && out.confirmable && out.retransmits == 0 && !out.acknowledged {
+            let sample_ms = now_ms.saturating_sub(out.sent_ms) as u32;
+            known.round_trip = Some(RoundTrip::after(known.round_trip, sample_ms, now_ms));
+        }
         self.events.push_back(Event::Response { peer, exchange, response });
         self.finish_active(peer, now_ms);
         true
@@ -492,11 +536,14 @@ impl<P: Copy + Ord> Endpoint<P> {
         if known.active.is_none()
             && let Some(mut out) = known.queue.pop_front()
         {
+            let measured = known.round_trip.map_or(params.ack_timeout_ms, RoundTrip::timeout_ms);
             out.timeout_ms = if out.confirmable {
-                (u64::from(params.ack_timeout_ms) * factor / 1000) as u32
+                let timeout_ms = measured.max(params.min_timeout_ms).min(params.ack_timeout_ms);
+                (u64::from(timeout_ms) * factor / 1000) as u32
             } else {
                 params.response_wait_ms
             };
+            out.sent_ms = now_ms;
             out.due_ms = now_ms + u64::from(out.timeout_ms);
             bytes = Some(out.bytes.clone());
             known.active = Some(out);
@@ -537,6 +584,7 @@ impl<P: Copy + Ord> Endpoint<P> {
             acknowledged: false,
             retransmits: 0,
             timeout_ms: 0,
+            sent_ms: 0,
             due_ms: 0,
         });
         self.advance(peer, now_ms);
@@ -572,6 +620,7 @@ impl<P: Copy + Ord> Endpoint<P> {
                 active: None,
                 queue: VecDeque::new(),
                 seen: VecDeque::new(),
+                round_trip: None,
                 wake_ms,
             }
         }))

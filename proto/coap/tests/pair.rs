@@ -21,7 +21,7 @@ struct Pair {
 
 impl Pair {
     fn new(seed: u64, loss_permille: u64, chaos: bool) -> Self {
-        let params = Params { exchange_lifetime_ms: 100_000, max_retransmit: 8, ..Params::default() };
+        let params = Params { exchange_lifetime_ms: 2_000_000, max_retransmit: 8, ..Params::default() };
         Self {
             now: 0,
             client: Endpoint::new(params, seed),
@@ -175,6 +175,32 @@ fn an_unknown_critical_option_is_refused_and_a_ping_answered() {
     server.handle(CLIENT, &[0x40, 0x00, 0, 2], 0);
     assert_eq!(server.poll_transmit().unwrap().1, [0x70, 0x00, 0, 2]);
     assert!(server.poll_event().is_none());
+}
+
+#[test]
+fn a_measured_round_trip_shortens_the_timeout_but_not_below_its_least() {
+    let params = Params { ack_timeout_ms: 2_000, min_timeout_ms: 300, ..Params::default() };
+    let mut client: Endpoint<u8> = Endpoint::new(params, 4);
+    let mut server: Endpoint<u8> = Endpoint::new(Params::default(), 5);
+    let mut now = 0;
+    let wait = |client: &mut Endpoint<u8>, now: u64| client.next_timeout().unwrap() - now;
+    for _ in 0..4 {
+        client.request(SERVER, &Request::post("p", b""), now).unwrap();
+        now += 20;
+        server.handle(CLIENT, &client.poll_transmit().unwrap().1, now);
+        let Some(Event::Request { id, .. }) = server.poll_event() else { panic!("no request") };
+        server.respond(CLIENT, id, &Response::new(Code::CHANGED, b""), now).unwrap();
+        client.handle(SERVER, &server.poll_transmit().unwrap().1, now);
+        assert!(matches!(client.poll_event(), Some(Event::Response { .. })));
+    }
+    client.request(SERVER, &Request::post("p", b""), now).unwrap();
+    let short = wait(&mut client, now);
+    assert!((300..=450).contains(&short), "{short}");
+    // A minute of silence and the way has to be measured anew.
+    let mut client: Endpoint<u8> = Endpoint::new(params, 4);
+    client.request(SERVER, &Request::post("p", b""), 0).unwrap();
+    let long = wait(&mut client, 0);
+    assert!((2_000..=3_000).contains(&long), "{long}");
 }
 
 #[test]

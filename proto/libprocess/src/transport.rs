@@ -269,7 +269,7 @@ async fn serve(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) 
             let service = service_fn(move |request| answer(request, config.clone(), shared.clone()));
             // No header time-out: a master's connection may be idle for as long as it likes.
             let mut http = hyper::server::conn::http1::Builder::new();
-            http.pipeline_flush(true).half_close(true);
+            http.half_close(true);
             if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
                 tracing::debug!(%error, "connection ended");
             }

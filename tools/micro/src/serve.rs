@@ -189,6 +189,11 @@ pub struct ConditionArgs {
 }
 
 impl ConditionArgs {
+    /// Worse than what a usable radio link is.
+    pub fn is_harsh(&self) -> bool {
+        self.loss > 0.06
+    }
+
     /// The medium's settings, and its seed.
     pub fn conditions(&self) -> Result<(Conditions, u64)> {
         let permille = |name: &str, share: f64| match share {

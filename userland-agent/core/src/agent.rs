@@ -7,6 +7,7 @@ use crate::task::{Kept, Phase, Task};
 use crate::wire::{Answer, Wire, WireEvent};
 use alloc::format;
 use grants::{Capacity, Grant, Ledger, Refusal};
+use node_coap::Code;
 use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, USAGE_PER_POLL, VERSION};
 use node_proto::{
     Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, Order, Poll, Power,
@@ -18,6 +19,8 @@ use node_proto::{
 pub struct Config {
     /// CoAP ACK_TIMEOUT towards the gateway, milliseconds (RFC 7252 §4.8: 2000; not below 1000 in the field).
     pub ack_timeout_ms: u32,
+    /// Least time before a retransmission once the round trip is measured, milliseconds.
+    pub min_timeout_ms: u32,
     /// Longest pause between polls while a task is fetched or runs on a node with mains, milliseconds.
     pub busy_poll_ms: u32,
     /// First pause before another registration, doubled up to [`Config::REGISTER_PAUSE_MAX_MS`].
@@ -33,7 +36,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { ack_timeout_ms: 2_000, busy_poll_ms: 1_000, register_pause_ms: 1_000 }
+        Self { ack_timeout_ms: 2_000, min_timeout_ms: 300, busy_poll_ms: 1_000, register_pause_ms: 1_000 }
     }
 }
 
@@ -134,7 +137,7 @@ impl<O: Os> Agent<O> {
         }
         let link = Link::Down { next_ms: os.now_ms(), pause_ms: config.register_pause_ms };
         Ok(Self {
-            wire: Wire::new(config.ack_timeout_ms, seed),
+            wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, seed),
             os,
             config,
             link,
@@ -190,8 +193,8 @@ impl<O: Os> Agent<O> {
                 WireEvent::Answer(answer) => self.answered(answer, now),
                 WireEvent::Failed => self.unanswered(now),
                 WireEvent::Order { request, payload } => {
-                    let known = self.order(&payload, now);
-                    self.wire.acknowledge(request, known, now);
+                    let code = self.order(&payload);
+                    self.wire.answer(request, code, now);
                 }
             }
         }
@@ -396,7 +399,7 @@ impl<O: Os> Agent<O> {
                 Ok(command) => {
                     // The next poll confirms this order, whether or not another one waits.
                     more = true;
-                    self.act(command, now);
+                    self.act(command);
                 }
                 Err(_) => self.counters.malformed = self.counters.malformed.saturating_add(1),
             }
@@ -486,17 +489,25 @@ impl<O: Os> Agent<O> {
 
     // --- orders ---
 
-    /// Takes an order pushed by the gateway; false if it cannot be read.
-    fn order(&mut self, payload: &[u8], now: u64) -> bool {
-        let Ok(command) = decode::<Command>(payload) else {
-            self.counters.malformed = self.counters.malformed.saturating_add(1);
-            return false;
-        };
-        self.act(command, now);
-        true
+    /// Takes an order pushed by the gateway. While the answer to a registration is outstanding none is taken: it may
+    /// say that everything the node remembers is to be forgotten, this order's task included.
+    fn order(&mut self, payload: &[u8]) -> Code {
+        if !matches!(self.link, Link::Up { .. }) {
+            return Code::UNAVAILABLE;
+        }
+        match decode::<Command>(payload) {
+            Ok(command) => {
+                self.act(command);
+                Code::CHANGED
+            }
+            Err(_) => {
+                self.counters.malformed = self.counters.malformed.saturating_add(1);
+                Code::BAD_REQUEST
+            }
+        }
     }
 
-    fn act(&mut self, command: Command, _now: u64) {
+    fn act(&mut self, command: Command) {
         if command.seq <= self.seen {
             self.counters.repeated_orders = self.counters.repeated_orders.saturating_add(1);
             return;

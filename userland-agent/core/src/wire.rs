@@ -54,8 +54,9 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    pub fn new(ack_timeout_ms: u32, seed: u64) -> Self {
-        let params = Params { ack_timeout_ms, queue_per_peer: 4, peers_max: 1, ..Params::default() };
+    pub fn new(ack_timeout_ms: u32, min_timeout_ms: u32, seed: u64) -> Self {
+        let params =
+            Params { ack_timeout_ms, min_timeout_ms, queue_per_peer: 4, peers_max: 1, ..Params::default() };
         Self { coap: Endpoint::new(params, seed) }
     }
 
@@ -83,12 +84,8 @@ impl Wire {
         self.coap.request(GATEWAY, &Request::get_block(path, Block::at(offset, szx)), now).is_ok()
     }
 
-    /// Confirms an order, or refuses what cannot be read.
-    pub fn acknowledge(&mut self, request: RequestId, known: bool, now: u64) {
-        self.answer(request, if known { Code::CHANGED } else { Code::BAD_REQUEST }, now);
-    }
-
-    fn answer(&mut self, request: RequestId, code: Code, now: u64) {
+    /// Answers an order of the gateway's.
+    pub fn answer(&mut self, request: RequestId, code: Code, now: u64) {
         // If there is no room for the answer the gateway asks again.
         let _ = self.coap.respond(GATEWAY, request, &Response::new(code, &[]), now);
     }

@@ -110,7 +110,7 @@ impl<O: Os> Agent<O> {
     pub fn new(mut os: O, config: Config, seed: u64) -> Result<Self, StorageError> {
         let boot = record::load(&mut os, Record::Boot)?.unwrap_or(0u32).wrapping_add(1);
         record::save(&mut os, Record::Boot, &boot)?;
-        let seen = record::load(&mut os, Record::Seen)?.unwrap_or(0);
+        let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
         let images = Images::load(&mut os)?;
         let mut tasks = heapless::Vec::new();
         let has = os.inventory();
@@ -121,6 +121,9 @@ impl<O: Os> Agent<O> {
         });
         for slot in 0..TASKS_MAX as u8 {
             if let Some(kept) = record::load::<Kept>(&mut os, Record::Slot(slot))? {
+                // The node may have stopped between the task's record and the counter's. The task can end and be
+                // forgotten before the gateway is asked for orders again: it must not come as a new one then.
+                seen = seen.max(kept.order);
                 let mut task = Task::restored(slot, kept);
                 if task.kept.phase == Phase::Running {
                     task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
@@ -136,7 +139,7 @@ impl<O: Os> Agent<O> {
             }
         }
         let link = Link::Down { next_ms: os.now_ms(), pause_ms: config.register_pause_ms };
-        Ok(Self {
+        let mut agent = Self {
             wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, seed),
             os,
             config,
@@ -150,7 +153,14 @@ impl<O: Os> Agent<O> {
             turn: 0,
             usage_turn: 0,
             counters: Counters::default(),
-        })
+        };
+        // Or between a task's record and the index of images.
+        for at in 0..agent.tasks.len() {
+            if agent.tasks[at].kept.phase == Phase::Fetching {
+                agent.admit_image(at);
+            }
+        }
+        Ok(agent)
     }
 
     /// The system under the agent.
@@ -444,7 +454,8 @@ impl<O: Os> Agent<O> {
         let task = &mut self.tasks[at];
         let expected = usize::from(task.kept.launch.document_len);
         let fits = expected <= DOCUMENT_MAX && task.document.len() + answer.payload.len() <= expected;
-        if answer.has_content() && fits && answer.offset == task.document.len() as u32 {
+        let more = !answer.payload.is_empty();
+        if answer.has_content() && fits && more && answer.offset == task.document.len() as u32 {
             task.document.extend_from_slice(&answer.payload);
             task.fetch_failures = 0;
         } else {
@@ -457,7 +468,12 @@ impl<O: Os> Agent<O> {
         let launch = self.tasks[at].kept.launch;
         let end = u64::from(offset) + answer.payload.len() as u64;
         let fits = end <= u64::from(launch.image_len);
-        if answer.has_content() && fits && answer.offset == offset && !answer.payload.is_empty() {
+        // A block that brings nothing new, because the gateway has less than it said, would be asked for for ever.
+        let more = match self.os.image_len(&launch.digest) {
+            Ok(held) => end > u64::from(held),
+            Err(error) => return self.storage_failed(at, error),
+        };
+        if answer.has_content() && fits && answer.offset == offset && more {
             self.tasks[at].fetch_failures = 0;
             if let Err(error) = self.os.image_write(&launch.digest, offset, &answer.payload) {
                 self.storage_failed(at, error);
@@ -515,7 +531,7 @@ impl<O: Os> Agent<O> {
         // A task's record comes before the command counter, a message after it: should the node stop in between,
         // a launch is found to be known, a kill is repeated without harm, a message is lost rather than doubled.
         match &command.order {
-            Order::Launch(launch) => self.launch(*launch),
+            Order::Launch(launch) => self.launch(command.seq, *launch),
             Order::Kill { task, .. } => self.kill(*task),
             Order::Message { .. } => {}
         }
@@ -528,7 +544,7 @@ impl<O: Os> Agent<O> {
         }
     }
 
-    fn launch(&mut self, launch: Launch) {
+    fn launch(&mut self, order: CommandSeq, launch: Launch) {
         if self.find(launch.task).is_some() {
             return;
         }
@@ -538,7 +554,7 @@ impl<O: Os> Agent<O> {
             // no place to keep a status in: the task shows up as lost when the gateway reconciles.
             return;
         };
-        let mut task = Task::new(slot, launch);
+        let mut task = Task::new(slot, order, launch);
         match self.refusal(slot, &launch) {
             None => task.report(State::Starting, ""),
             Some((failure, note)) => task.report(State::Failed(failure), note),

@@ -4,7 +4,7 @@ use crate::os::{Event, Record};
 use alloc::vec::Vec;
 use heapless::{Deque, String};
 use node_proto::limits::STATUS_NOTE_MAX;
-use node_proto::{Launch, State, Status};
+use node_proto::{CommandSeq, Launch, State, Status};
 use serde::{Deserialize, Serialize};
 
 /// Starting, Running and the last one; a task has no more statuses.
@@ -24,6 +24,8 @@ pub(crate) enum Phase {
 /// The part of a task that is kept in a record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Kept {
+    /// The command that ordered it: found in a record, it counts as seen.
+    pub order: CommandSeq,
     pub launch: Launch,
     pub phase: Phase,
     pub next_status: u16,
@@ -46,8 +48,8 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub fn new(slot: u8, launch: Launch) -> Self {
-        let kept = Kept { launch, phase: Phase::Fetching, next_status: 1, statuses: Deque::new() };
+    pub fn new(slot: u8, order: CommandSeq, launch: Launch) -> Self {
+        let kept = Kept { order, launch, phase: Phase::Fetching, next_status: 1, statuses: Deque::new() };
         Self::restored(slot, kept)
     }
 

@@ -6,7 +6,7 @@ use agent_core::{Event, Link, StorageError};
 use node_coap::Code;
 use node_proto::{Capabilities, Failure, Kind, Launch, Order, State};
 use support::gateway::Told;
-use support::os::{Fault, FakeOs, World};
+use support::os::{FakeOs, Fault, World};
 use support::{Sim, document};
 
 const HAPPY: [State; 3] = [State::Starting, State::Running, State::Exited(0)];

@@ -2,7 +2,8 @@
 
 use node_coap::{Code, Endpoint, Event, Method, Params, Request, RequestId, Response, serve_block};
 use node_proto::{
-    Command, Log, Message, Order, Poll, Register, Registered, State, Status, TaskHandle, decode, encode, paths,
+    Command, Log, Message, Order, Poll, Register, Registered, State, Status, TaskHandle, decode, encode,
+    paths,
 };
 use std::collections::{BTreeMap, VecDeque};
 

@@ -14,6 +14,8 @@ const RETRY_PAUSE_MS: u64 = 2_000;
 const RETRY_PAUSE_MAX_MS: u64 = 60_000;
 /// Without a ping for this long the master is looked for again (5 pings of 15 s).
 const PING_TIMEOUT_MS: u64 = 75_000;
+/// Longest such time that a master may ask for: a day.
+const PING_TIMEOUT_MAX_MS: u64 = 86_400_000;
 
 /// How an agent stands with the master.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +133,9 @@ impl Agents {
             return;
         }
         let seconds = connection.and_then(|connection| connection.total_ping_timeout_seconds);
-        let timeout_ms = seconds.filter(|s| *s > 0.0).map_or(PING_TIMEOUT_MS, |s| (s * 1000.0) as u64);
+        let timeout_ms = seconds
+            .filter(|s| *s > 0.0)
+            .map_or(PING_TIMEOUT_MS, |s| ((s * 1000.0) as u64).min(PING_TIMEOUT_MAX_MS));
         agent.registration = Registration::Registered { ping_due_ms: now_ms + timeout_ms, timeout_ms };
         let new = agent.record.slave_id.is_none();
         agent.record.slave_id = Some(slave_id.clone());

@@ -16,6 +16,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How long a task may still run after a kill, unless somebody says otherwise (src/launcher/executor.cpp).
 const GRACE_MS: u32 = 3_000;
 
+/// Tasks of one agent, those included whose updates wait: far fewer than there are handles.
+const TASKS_MAX: usize = 1_024;
+
 /// What a status says besides the state.
 #[derive(Default)]
 struct Said {
@@ -232,8 +235,8 @@ impl Agents {
                     |policy: Option<&mesos::KillPolicy>| policy?.grace_period.map(|grace| grace.nanoseconds);
                 let own = task.info().and_then(|info| grace(info.kill_policy.as_ref()));
                 let nanos = grace(message.kill_policy.as_ref()).or(own);
-                let grace_ms =
-                    nanos.map_or(GRACE_MS, |nanos| u32::try_from(nanos / 1_000_000).unwrap_or(GRACE_MS));
+                let millis = |nanos: i64| u32::try_from(nanos.max(0) / 1_000_000).unwrap_or(u32::MAX);
+                let grace_ms = nanos.map_or(GRACE_MS, millis);
                 self.outputs.push_back(Output::ToNode(id, ToNode::Kill { task: handle, grace_ms }));
                 if killing && task.record.state != TaskState::TaskKilling as i32 {
                     let said = Said::by(Source::Executor, None, "");
@@ -436,6 +439,10 @@ impl Agents {
     fn add_task(&mut self, id: NodeId, record: TaskRecord, now_ms: u64) -> Option<TaskHandle> {
         let agent = self.nodes.get_mut(&id)?;
         let tasks = &agent.tasks;
+        if tasks.len() >= TASKS_MAX {
+            tracing::warn!(node = %id, task_id = record.task_id, "too many tasks are not acknowledged; ignored");
+            return None;
+        }
         let handle = free_handle(&mut agent.record.next_task, |handle| tasks.contains_key(&handle));
         agent.tasks.insert(handle, Task::new(record, now_ms));
         self.save_agent(id);

@@ -246,7 +246,8 @@ impl Sessions {
                 self.write(Write::Delete(Table::Document, key));
                 return true;
             }
-            order if node.mailbox.len() >= MAILBOX_MAX => {
+            // Numbers run out only for a node that claims to have seen nearly all of them.
+            order if node.mailbox.len() >= MAILBOX_MAX || node.last_seq == u32::MAX => {
                 tracing::warn!(node = %id, ?order, "mailbox is full");
                 self.counters.mailbox_full += 1;
                 return false;
@@ -434,6 +435,9 @@ impl Sessions {
         if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
             self.by_peer.remove(&old);
             self.coap.forget(old);
+            // What was being pushed to the old address ends without an event.
+            node.pushing = false;
+            self.pushes.retain(|_, (pushed, _)| *pushed != id);
         }
         // An address serves one node: its former owner has to register again.
         if let Some(other) = self.by_peer.insert(peer, id).filter(|other| *other != id)

@@ -1,0 +1,5 @@
+//! The virtual agents between a scripted master and a scripted node, in virtual time, with restarts from the records.
+
+mod orders;
+mod rig;
+mod streams;

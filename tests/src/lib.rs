@@ -1,1 +1,0 @@
-//! Whole-system tests: the real binaries on loopback.

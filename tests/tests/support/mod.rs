@@ -1,0 +1,268 @@
+//! A system of real processes on loopback, and a framework that follows one task.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState, TaskStatus};
+use framework::{Client, Event};
+use mesos_proto::{recast, resources::Scalars};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+/// Bytes of an image after which its transfer is well under way.
+const MID_TRANSFER: u64 = 300;
+/// Longest wait for anything; what takes longer hangs.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+pub fn micro() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_micro-under-test"))
+}
+
+/// An image of the task SDK.
+pub fn image(name: &str) -> String {
+    let images = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tools/task-sdk/images");
+    images.canonicalize().unwrap().join(format!("{name}.wasm")).display().to_string()
+}
+
+/// A process, killed with SIGKILL when dropped.
+pub struct Process {
+    child: Child,
+    pub address: Option<SocketAddr>,
+}
+
+impl Process {
+    /// Starts and waits for its first line, which ends with the address it listens at.
+    fn start(args: &[String]) -> Self {
+        let mut child = micro().args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "{args:?} ended at once");
+        let address = line.trim().rsplit(' ').next().and_then(|word| word.parse().ok());
+        Self { child, address }
+    }
+
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may be dead already
+        let _ = self.child.wait();
+    }
+}
+
+/// Master, medium, gateway and one node.
+pub struct System {
+    pub dir: TempDir,
+    pub master: SocketAddr,
+    pub gateway: SocketAddr,
+    pub air: SocketAddr,
+    _master: Process,
+    _air: Process,
+    gateway_process: Option<Process>,
+    node_process: Option<Process>,
+}
+
+impl System {
+    pub fn start(loss: f64, duplicate: f64, delay: f64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let master = Process::start(&words("master --listen 127.0.0.1:0"));
+        let conditions = format!("--loss {loss} --duplicate {duplicate} --delay {delay} --seed 11");
+        let air = Process::start(&words(&format!("air --listen 127.0.0.1:0 {conditions}")));
+        let mut system = Self {
+            dir,
+            master: master.address.unwrap(),
+            gateway: ([127, 0, 0, 1], 0).into(),
+            air: air.address.unwrap(),
+            _master: master,
+            _air: air,
+            gateway_process: None,
+            node_process: None,
+        };
+        system.start_gateway();
+        system.start_node();
+        system
+    }
+
+    pub fn start_gateway(&mut self) {
+        let state = self.dir.path().join("gateway");
+        let process = Process::start(&words(&format!(
+            "gateway --master {} --listen {} --air {} --state {} --poll-mains 1 --ack-timeout 1000",
+            self.master,
+            self.gateway,
+            self.air,
+            state.display()
+        )));
+        self.gateway = process.address.unwrap();
+        self.gateway_process = Some(process);
+    }
+
+    pub fn kill_gateway(&mut self) {
+        self.gateway_process.take().unwrap().kill();
+    }
+
+    pub fn start_node(&mut self) {
+        let state = self.dir.path().join("node");
+        // Blocks of 16 bytes make a transfer long enough to be interrupted.
+        self.node_process = Some(Process::start(&words(&format!(
+            "node --air {} --state {} --board test,cpu=1,mem=128K,flash=256K,sensors=1,leds=1 --block-szx 0 --ack-timeout 1000",
+            self.air,
+            state.display()
+        ))));
+    }
+
+    pub fn kill_node(&mut self) {
+        self.node_process.take().unwrap().kill();
+    }
+
+    /// The gateway's document at `path`.
+    pub fn ask(&self, path: &str) -> Option<Value> {
+        let mut response = ureq::get(format!("http://{}{path}", self.gateway)).call().ok()?;
+        serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()
+    }
+
+    /// The one node as the gateway sees it.
+    pub fn node(&self) -> Option<Value> {
+        self.ask("/nodes")?["nodes"].get(0).cloned()
+    }
+
+    /// Bytes that the node has said to have of a task's image, and their total.
+    pub fn received(&self, task: &str) -> Option<(u64, u64)> {
+        let node = self.node()?;
+        let task = node["tasks"].as_array()?.iter().find(|held| held["task_id"] == task)?;
+        Some((task["received_bytes"].as_u64()?, task["total_bytes"].as_u64()?))
+    }
+
+    /// Waits until a good part of a task's image is at the node.
+    pub async fn in_mid_transfer(&self, task: &str) -> u64 {
+        let begun = Instant::now();
+        loop {
+            assert!(begun.elapsed() < PATIENCE, "no transfer of {task} was seen");
+            match self.received(task) {
+                Some((got, total)) if got > MID_TRANSFER && got < total => return got,
+                Some((got, total)) => assert!(got < total || total == 0, "the transfer was over too soon"),
+                None => {}
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// `micro run` against this system.
+    pub fn run(&self, args: &[&str]) -> Output {
+        micro().arg("run").args(["--master", &self.master.to_string()]).args(args).output().unwrap()
+    }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// A framework with one task.
+pub struct Follower {
+    pub client: Client,
+    events: mpsc::Receiver<Event>,
+    pub task: String,
+    pub messages: Vec<String>,
+}
+
+impl Follower {
+    /// Subscribes, launches the image as soon as an offer fits, and comes back when it was accepted.
+    pub async fn launch(system: &System, name: &str, args: &[&str], amounts: &[(&str, f64)]) -> Self {
+        let info = FrameworkInfo {
+            user: "test".into(),
+            name: "test".into(),
+            roles: vec!["test".into()],
+            checkpoint: Some(true),
+            failover_timeout: Some(3600.0),
+            capabilities: [6, 5].map(|kind| v1::framework_info::Capability { r#type: Some(kind) }).into(),
+            ..Default::default()
+        };
+        let (client, events) = Client::subscribe(system.master, info).await.unwrap();
+        let mut follower = Self { client, events, task: name.to_owned(), messages: Vec::new() };
+        let needs = Scalars::from_amounts(amounts.iter().copied());
+        loop {
+            let event = follower.event().await;
+            for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
+                let resources: Vec<_> = offer.resources.iter().map(|held| recast(held).unwrap()).collect();
+                assert!(Scalars::of(&resources).contains(&needs), "the node offers too little");
+                let task = TaskInfo {
+                    name: name.to_owned(),
+                    task_id: v1::TaskId { value: name.to_owned() },
+                    agent_id: offer.agent_id.clone(),
+                    resources: needs.to_resources(None).iter().map(|held| recast(held).unwrap()).collect(),
+                    command: Some(v1::CommandInfo {
+                        uris: vec![v1::command_info::Uri { value: image(name), ..Default::default() }],
+                        shell: Some(false),
+                        arguments: args.iter().map(|arg| arg.to_string()).collect(),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                };
+                follower.client.launch(&offer, vec![task]).await.unwrap();
+                follower.client.suppress().await.unwrap();
+                return follower;
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Event {
+        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
+        let event = event.expect("nothing happens").expect("the subscription ended");
+        if let Some(message) = &event.message {
+            self.messages.push(String::from_utf8_lossy(&message.data).into_owned());
+        }
+        event
+    }
+
+    /// The next status, not acknowledged.
+    pub async fn status(&mut self) -> TaskStatus {
+        loop {
+            if let Some(update) = self.event().await.update {
+                return update.status;
+            }
+        }
+    }
+
+    /// Acknowledges everything to the end; gives the statuses, each UUID once.
+    pub async fn to_the_end(&mut self) -> Vec<TaskStatus> {
+        let mut statuses: Vec<TaskStatus> = Vec::new();
+        loop {
+            let status = self.status().await;
+            // The call may meet a gateway that is down; the update then comes again.
+            self.client.acknowledge(&status).await.unwrap();
+            if statuses.iter().all(|held| held.uuid != status.uuid) {
+                statuses.push(status);
+            }
+            if statuses.last().is_some_and(|last| is_terminal(last.state())) {
+                break;
+            }
+        }
+        // Nothing may follow but the same again.
+        let after = tokio::time::timeout(Duration::from_secs(2), self.status()).await;
+        if let Ok(status) = after {
+            assert!(statuses.iter().any(|held| held.uuid == status.uuid), "after the end comes {status:?}");
+        }
+        statuses
+    }
+}
+
+pub fn is_terminal(state: TaskState) -> bool {
+    use TaskState::*;
+    matches!(state, TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped)
+}
+
+pub fn states(statuses: &[TaskStatus]) -> Vec<TaskState> {
+    statuses.iter().map(TaskStatus::state).collect()
+}
+
+/// What a plain task needs.
+pub const PLAIN: &[(&str, f64)] = &[("cpus", 0.2), ("mem", 0.016)];
+/// What a task with a sensor needs.
+pub const WITH_SENSOR: &[(&str, f64)] = &[("cpus", 0.2), ("mem", 0.016), ("sensors", 1.0)];

@@ -1,0 +1,170 @@
+//! Sessions and a scripted node over a channel that loses, doubles and reorders, in virtual time, with restarts of
+//! the gateway from its records.
+
+mod world;
+
+use gateway::bridge::FromNode;
+use gateway::store::Table;
+use node_coap::{Code, Endpoint, Request};
+use node_proto::{Order, Poll, Power, State, Status, encode, paths};
+use proptest::prelude::*;
+use world::*;
+
+fn status(task: u16, seq: u16, state: State) -> Status {
+    Status { task, seq, state, note: Default::default() }
+}
+
+fn number(order: &Order) -> (u8, u16) {
+    match order {
+        Order::Launch(launch) => (0, launch.task),
+        Order::Kill { task, .. } => (1, *task),
+        Order::Message { task, .. } => (2, *task),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// What is ordered arrives once and in order, what is reported is told once and in order, whenever the gateway
+    /// is killed and whatever the radio does.
+    #[test]
+    fn commands_and_statuses_pass_once_and_in_order(
+        seed in 1u64..1_000_000,
+        loss_permille in 0u64..350,
+        battery in any::<bool>(),
+        steps in proptest::collection::vec((1u64..9_000, any::<bool>()), 1..10),
+    ) {
+        let power = if battery { Power::Battery(80) } else { Power::Mains };
+        let mut world = World::new(seed, loss_permille, power);
+        while !world.registered {
+            world.run_until(world.now + 5_000);
+            prop_assert!(world.now < 10_000_000);
+        }
+        let mut ordered = Vec::new();
+        let mut reported = Vec::new();
+        for (number, (pause, restart)) in steps.into_iter().enumerate() {
+            let task = number as u16 + 1;
+            prop_assert!(world.launch(task));
+            world.kill(task);
+            ordered.extend([(0, task), (1, task)]);
+            for (seq, state) in [(1, State::Starting), (2, State::Running), (3, State::Killed)] {
+                world.statuses.push_back(status(task, seq, state));
+                reported.push((task, seq, state));
+            }
+            world.run_until(world.now + pause);
+            if restart {
+                world.restart();
+            }
+        }
+        let limit = world.now + 20_000_000;
+        while world.orders.len() < ordered.len() || !world.statuses.is_empty() {
+            world.run_until(world.now + 10_000);
+            prop_assert!(world.now < limit, "stands still: {:?}", world.orders);
+        }
+        world.loss_permille = 0;
+        world.run_until(world.now + 600_000);
+        prop_assert_eq!(world.orders.iter().map(number).collect::<Vec<_>>(), ordered);
+        let told: Vec<_> = world.events.iter().filter_map(|event| match event {
+            FromNode::Status { task, seq, state, .. } => Some((*task, *seq, *state)),
+            _ => None,
+        }).collect();
+        prop_assert_eq!(told, reported);
+        prop_assert_eq!(world.sessions.view(NODE, world.now).unwrap().mailbox, 0);
+        prop_assert!(!world.disk.keys().any(|(table, _)| *table == Table::Command));
+    }
+
+    /// Random bytes, and random payloads in proper requests, change nothing for a node that behaves.
+    #[test]
+    fn what_is_no_message_does_no_harm(
+        datagrams in proptest::collection::vec((0u16..3, proptest::collection::vec(any::<u8>(), 0..80)), 1..40),
+        payloads in proptest::collection::vec(
+            ("[rpsmlidc](/[0-9]{1,6})?", proptest::collection::vec(any::<u8>(), 0..60)), 1..20),
+    ) {
+        let mut world = World::new(9, 0, Power::Mains);
+        world.run_until(3_000);
+        for (port, bytes) in &datagrams {
+            world.sessions.handle_datagram(address(7_001 + port), bytes, world.now);
+            while world.sessions.poll_output().is_some() {}
+        }
+        for (path, payload) in &payloads {
+            let mut client = Endpoint::new(node_params(), 77);
+            client.request(GATEWAY, &Request::post(path, payload), world.now).unwrap();
+            while let Some((_, bytes)) = client.poll_transmit() {
+                world.sessions.handle_datagram(address(7_009), &bytes, world.now);
+            }
+            while world.sessions.poll_output().is_some() {}
+        }
+        prop_assert!(world.launch(1));
+        world.run_until(world.now + 60_000);
+        prop_assert_eq!(world.orders.iter().map(number).collect::<Vec<_>>(), [(0, 1)]);
+    }
+}
+
+#[test]
+fn a_stranger_is_unauthorized_and_costs_nothing() {
+    let mut world = World::new(5, 0, Power::Mains);
+    let poll = encode(&Poll { seen: 0, power: Power::Mains, usage: Default::default() }).unwrap();
+    for path in [paths::POLL, paths::STATUS, paths::MESSAGE, paths::LOG, "nowhere"] {
+        let response = world.direct(address(9_999), &Request::post(path, &poll));
+        assert_eq!(response.code, Code::UNAUTHORIZED);
+    }
+    assert!(world.events.is_empty() && world.sessions.view(NODE, 0).is_none());
+    assert_eq!(world.sessions.counters().0.unknown_peers, 5);
+    // A node that the gateway knew before its restart is told so, and comes back by itself.
+    world.run_until(5_000);
+    assert!(world.registered && world.refusals.is_empty());
+    world.restart();
+    world.events.clear();
+    world.run_until(10_000);
+    assert!(world.registered && world.refusals == [Code::UNAUTHORIZED]);
+    assert!(world.events.iter().any(|event| matches!(event, FromNode::Online(_))));
+}
+
+#[test]
+fn a_lease_lapses_once_and_comes_back_with_the_next_poll() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    world.events.clear();
+    world.loss_permille = 1_000;
+    world.run_until(500_000);
+    assert_eq!(world.events, [FromNode::Lapsed]);
+    assert!(!world.sessions.view(NODE, world.now).unwrap().online);
+    world.events.clear();
+    world.loss_permille = 0;
+    world.run_until(900_000);
+    assert!(matches!(world.events[0], FromNode::Alive { .. }), "{:?}", world.events[0]);
+    assert!(!world.events.contains(&FromNode::Lapsed));
+    // After a restart a node that stays away lapses too.
+    world.restart();
+    world.events.clear();
+    world.loss_permille = 1_000;
+    world.run_until(1_400_000);
+    assert_eq!(world.events, [FromNode::Lapsed]);
+}
+
+#[test]
+fn a_node_that_moves_in_the_middle_of_a_push_is_pushed_to_again() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    world.loss_permille = 1_000;
+    assert!(world.launch(1));
+    world.run_until(world.now + 100);
+    world.loss_permille = 0;
+    world.home = address(7_002);
+    let register = encode(&world.register()).unwrap();
+    assert_eq!(world.direct(world.home, &Request::post(paths::REGISTER, &register)).code, Code::CREATED);
+    world.next_poll_ms = u64::MAX;
+    world.node = Endpoint::new(node_params(), 99);
+    world.asked = None;
+    world.run_until(world.now + 60_000);
+    assert_eq!(world.orders.len(), 1, "without a poll");
+}
+
+#[test]
+fn a_node_that_has_seen_every_number_is_refused_orders() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.seen = u32::MAX;
+    world.run_until(5_000);
+    assert!(world.registered);
+    assert!(!world.launch(1));
+    assert!(world.orders.is_empty());
+}

@@ -1,0 +1,260 @@
+//! Sessions with a disk, a scripted node, and a channel between them that loses, doubles and reorders.
+
+use gateway::bridge::{FromNode, NodeId, ToNode};
+use gateway::session::{Config, Output, Sessions};
+use gateway::store::{Records, Table, Write};
+use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response};
+use node_proto::{
+    Arch, Command, Inventory, Kind, Order, Poll, Power, Register, Registered, Runtimes, State, Status,
+    decode, encode, paths,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+
+pub const NODE: NodeId = NodeId([2, 0, 0, 0, 0, 0, 0, 1]);
+pub const GATEWAY: SocketAddr = SocketAddr::new(std::net::IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 5683);
+
+pub fn address(port: u16) -> SocketAddr {
+    SocketAddr::new(GATEWAY.ip(), port)
+}
+
+pub fn node_params() -> Params {
+    Params { max_retransmit: 6, ..Params::default() }
+}
+
+/// The gateway's half with its disk, the node's half, and what is in the air.
+pub struct World {
+    pub now: u64,
+    pub sessions: Sessions,
+    pub disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    pub events: Vec<FromNode>,
+    pub node: Endpoint<SocketAddr>,
+    pub home: SocketAddr,
+    pub power: Power,
+    pub registered: bool,
+    /// The path of the node's request under way.
+    pub asked: Option<&'static str>,
+    pub next_poll_ms: u64,
+    /// As on the node's flash.
+    pub seen: u32,
+    pub orders: Vec<Order>,
+    pub statuses: VecDeque<Status>,
+    pub refusals: Vec<Code>,
+    pub air: BTreeMap<(u64, u64), (bool, SocketAddr, Vec<u8>)>,
+    pub sent: u64,
+    pub random: u64,
+    pub loss_permille: u64,
+}
+
+impl World {
+    pub fn new(seed: u64, loss_permille: u64, power: Power) -> Self {
+        Self {
+            now: 0,
+            sessions: Sessions::new(Config::default(), &Records::new(), seed, 0),
+            disk: BTreeMap::new(),
+            events: Vec::new(),
+            node: Endpoint::new(node_params(), seed + 1),
+            home: address(7001),
+            power,
+            registered: false,
+            asked: None,
+            next_poll_ms: 0,
+            seen: 0,
+            orders: Vec::new(),
+            statuses: VecDeque::new(),
+            refusals: Vec::new(),
+            air: BTreeMap::new(),
+            sent: 0,
+            random: seed | 1,
+            loss_permille,
+        }
+    }
+
+    pub fn dice(&mut self, sides: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % sides
+    }
+
+    pub fn throw(&mut self, to_gateway: bool, peer: SocketAddr, bytes: Vec<u8>) {
+        for _ in 0..if self.dice(8) == 0 { 2 } else { 1 } {
+            if self.dice(1000) >= self.loss_permille {
+                let delay = 1 + self.dice(60);
+                self.sent += 1;
+                self.air.insert((self.now + delay, self.sent), (to_gateway, peer, bytes.clone()));
+            }
+        }
+    }
+
+    pub fn drain(&mut self) {
+        while let Some(output) = self.sessions.poll_output() {
+            match output {
+                Output::Write(Write::Put(table, key, value)) => drop(self.disk.insert((table, key), value)),
+                Output::Write(Write::Delete(table, key)) => drop(self.disk.remove(&(table, key))),
+                Output::Event(node, event) => {
+                    assert_eq!(node, NODE);
+                    self.events.push(event);
+                }
+                Output::Transmit(peer, bytes) => self.throw(false, peer, bytes),
+            }
+        }
+        while let Some((_, bytes)) = self.node.poll_transmit() {
+            self.throw(true, self.home, bytes);
+        }
+    }
+
+    /// `kill -9` of the gateway: only the records and what is in the air are left.
+    pub fn restart(&mut self) {
+        let records: Records = self.disk.iter().map(|((t, k), v)| (*t, k.clone(), v.clone())).collect();
+        let seed = self.dice(u64::MAX);
+        self.sessions = Sessions::new(Config::default(), &records, seed, self.now);
+    }
+
+    pub fn register(&self) -> Register {
+        let inventory = Inventory {
+            cpu_permille: 1000,
+            mem_bytes: 64 << 10,
+            flash_bytes: 1 << 20,
+            sensors: 0,
+            leds: 0,
+            power: self.power,
+            arch: Arch::Host,
+            runtimes: Runtimes(Runtimes::WASM),
+            block_szx: 2,
+            board: "test".try_into().unwrap(),
+        };
+        Register { version: 1, eui64: NODE.0, boot: 1, seen: self.seen, inventory }
+    }
+
+    /// The node's one request at a time: registration, then the oldest status, then a poll.
+    pub fn ask(&mut self) {
+        if self.asked.is_some()
+            || self.now < self.next_poll_ms && (self.statuses.is_empty() || !self.registered)
+        {
+            return;
+        }
+        let (path, payload) = if !self.registered {
+            (paths::REGISTER, encode(&self.register()).unwrap().to_vec())
+        } else if let Some(status) = self.statuses.front() {
+            (paths::STATUS, encode(status).unwrap().to_vec())
+        } else {
+            let poll = Poll { seen: self.seen, power: self.power, usage: Default::default() };
+            (paths::POLL, encode(&poll).unwrap().to_vec())
+        };
+        self.node.request(GATEWAY, &Request::post(path, &payload), self.now).unwrap();
+        self.asked = Some(path);
+        self.next_poll_ms = self.now + 2_000;
+    }
+
+    pub fn take(&mut self, command: Command) {
+        if command.seq > self.seen {
+            self.seen = command.seq;
+            self.orders.push(command.order);
+        }
+    }
+
+    pub fn node_events(&mut self) {
+        while let Some(event) = self.node.poll_event() {
+            match event {
+                Event::Request { peer, id, request } => {
+                    assert_eq!((request.method, request.path.as_str()), (Method::Post, paths::COMMAND));
+                    assert_eq!(self.power, Power::Mains, "nothing is pushed to a sleeper");
+                    self.take(decode::<Command>(&request.payload).unwrap());
+                    self.node.respond(peer, id, &Response::new(Code::CHANGED, &[]), self.now).unwrap();
+                }
+                Event::Response { response, .. } => {
+                    let asked = self.asked.take();
+                    match response.code {
+                        Code::CREATED => {
+                            decode::<Registered>(&response.payload).unwrap();
+                            self.registered = true;
+                        }
+                        Code::CONTENT => self.take(decode::<Command>(&response.payload).unwrap()),
+                        Code::CHANGED if asked == Some(paths::STATUS) => drop(self.statuses.pop_front()),
+                        Code::CHANGED => {}
+                        Code::UNAUTHORIZED => {
+                            self.refusals.push(response.code);
+                            self.registered = false;
+                            self.next_poll_ms = self.now;
+                        }
+                        other => panic!("{other}"),
+                    }
+                }
+                Event::Failed { .. } => self.asked = None,
+            }
+        }
+    }
+
+    /// Moves time on to `end`, event by event.
+    pub fn run_until(&mut self, end: u64) {
+        loop {
+            self.ask();
+            self.drain();
+            let poll = self.asked.is_none().then_some(self.next_poll_ms.max(self.now + 1));
+            let arrival = self.air.first_key_value().map(|((at, _), _)| *at);
+            let next = [arrival, poll, self.node.next_timeout(), self.sessions.next_timeout()];
+            let next = next.into_iter().flatten().min().unwrap_or(end).max(self.now);
+            if next > end {
+                self.now = end;
+                return;
+            }
+            self.now = next;
+            while let Some(entry) = self.air.first_entry().filter(|entry| entry.key().0 <= next) {
+                let (to_gateway, peer, bytes) = entry.remove();
+                if to_gateway {
+                    self.sessions.handle_datagram(peer, &bytes, next);
+                } else if peer == self.home {
+                    self.node.handle(GATEWAY, &bytes, next);
+                }
+                self.drain();
+            }
+            self.node.handle_timeout(next);
+            self.sessions.handle_timeout(next);
+            self.node_events();
+            self.drain();
+        }
+    }
+
+    pub fn launch(&mut self, task: u16) -> bool {
+        let order = ToNode::Launch {
+            task,
+            image: 1,
+            image_len: 8,
+            digest: [7; 32],
+            kind: Kind::Wasm,
+            document: vec![1, 2, 3],
+            cpu_permille: 10,
+            mem_bytes: 1024,
+            capabilities: 1,
+        };
+        let taken = self.sessions.order(NODE, order, self.now);
+        self.drain();
+        taken
+    }
+
+    pub fn kill(&mut self, task: u16) {
+        assert!(self.sessions.order(NODE, ToNode::Kill { task, grace_ms: 1 }, self.now));
+        self.drain();
+    }
+
+    /// Asks the gateway from anywhere, over a channel without loss.
+    pub fn direct(&mut self, peer: SocketAddr, request: &Request) -> Response {
+        let mut client = Endpoint::new(node_params(), self.dice(u64::MAX));
+        client.request(GATEWAY, request, self.now).unwrap();
+        while let Some((_, bytes)) = client.poll_transmit() {
+            self.sessions.handle_datagram(peer, &bytes, self.now);
+        }
+        while let Some(output) = self.sessions.poll_output() {
+            match output {
+                Output::Transmit(to, bytes) if to == peer => client.handle(GATEWAY, &bytes, self.now),
+                Output::Event(_, event) => self.events.push(event),
+                _ => {}
+            }
+        }
+        match client.poll_event() {
+            Some(Event::Response { response, .. }) => response,
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -32,6 +32,8 @@ impl Config {
     pub const REGISTER_PAUSE_MAX_MS: u32 = 60_000;
     /// Requests in a row for the same task's block that may fail before the task does.
     pub const FETCH_FAILURES_MAX: u8 = 8;
+    /// Pause before what the gateway refused is sent again, milliseconds; other things go on meanwhile.
+    pub const REFUSED_PAUSE_MS: u64 = 1_000;
 }
 
 impl Default for Config {
@@ -98,6 +100,10 @@ pub struct Agent<O: Os> {
     ledger: Ledger<TASKS_MAX>,
     images: Images,
     under_way: Option<Purpose>,
+    /// From when statuses, output and block requests may be sent again after the gateway refused one.
+    status_from_ms: u64,
+    outbox_from_ms: u64,
+    fetch_from_ms: u64,
     /// Where the search for the next thing to send starts, so that tasks take turns.
     turn: usize,
     usage_turn: usize,
@@ -150,6 +156,9 @@ impl<O: Os> Agent<O> {
             ledger,
             images,
             under_way: None,
+            status_from_ms: 0,
+            outbox_from_ms: 0,
+            fetch_from_ms: 0,
             turn: 0,
             usage_turn: 0,
             counters: Counters::default(),
@@ -218,7 +227,11 @@ impl<O: Os> Agent<O> {
             self.os.send(&datagram);
         }
         let due = match self.link {
-            Link::Down { next_ms, .. } | Link::Up { next_ms, .. } if self.under_way.is_none() => next_ms,
+            Link::Down { next_ms, .. } if self.under_way.is_none() => next_ms,
+            Link::Up { next_ms, .. } if self.under_way.is_none() => {
+                let paused = [self.status_from_ms, self.outbox_from_ms, self.fetch_from_ms];
+                paused.into_iter().filter(|from| *from > now).fold(next_ms, u64::min)
+            }
             _ => u64::MAX,
         };
         due.min(self.wire.next_timeout().unwrap_or(u64::MAX))
@@ -239,10 +252,10 @@ impl<O: Os> Agent<O> {
             }
             Link::Up { next_ms, .. } => {
                 // In order of what must not wait: what became of a task, a due sign of life, output, blocks.
-                let _ = self.send_status(now)
+                let _ = (now >= self.status_from_ms && self.send_status(now))
                     || (now >= next_ms && self.poll(now))
-                    || self.send_outbox(now)
-                    || self.fetch_block(now);
+                    || (now >= self.outbox_from_ms && self.send_outbox(now))
+                    || (now >= self.fetch_from_ms && self.fetch_block(now));
             }
         }
     }
@@ -364,6 +377,15 @@ impl<O: Os> Agent<O> {
             self.link = Link::Down { next_ms: now, pause_ms: self.config.register_pause_ms };
             return;
         }
+        if !answer.is_success() {
+            let from_ms = now + Config::REFUSED_PAUSE_MS;
+            match purpose {
+                Purpose::Register | Purpose::Poll => {} // these have pauses of their own
+                Purpose::Status { .. } => self.status_from_ms = from_ms,
+                Purpose::Outbox { .. } => self.outbox_from_ms = from_ms,
+                Purpose::Document { .. } | Purpose::Image { .. } => self.fetch_from_ms = from_ms,
+            }
+        }
         match purpose {
             Purpose::Register => self.registered(&answer, now),
             Purpose::Poll => self.polled(&answer, now),
@@ -387,7 +409,7 @@ impl<O: Os> Agent<O> {
         if registered.fresh {
             // The gateway's store knows nothing of what this node remembers: nobody waits for it any more.
             while let Some(task) = self.tasks.pop() {
-                self.os.kill(task.kept.launch.task);
+                self.abandon(task.kept.launch.task);
                 self.ledger.release(task.slot.into());
                 self.check(|os| os.delete(task.record()));
             }
@@ -712,9 +734,16 @@ impl<O: Os> Agent<O> {
         let task = self.tasks.swap_remove(at);
         self.ledger.release(task.slot.into());
         if task.kept.phase == Phase::Running {
-            self.os.kill(task.kept.launch.task);
+            self.abandon(task.kept.launch.task);
         }
         self.check(|os| os.delete(task.record()));
+    }
+
+    /// Ends a task of which nobody wants to hear any more. Its events are taken up to the last, since an executor
+    /// holds a task's place until then.
+    fn abandon(&mut self, task: TaskHandle) {
+        self.os.kill(task);
+        while let Some(Event::Message(_) | Event::Log(_)) = self.os.next_event(task) {}
     }
 
     fn report(&mut self, at: usize, state: State, note: &str) {

@@ -76,6 +76,19 @@ fn keeps_a_status_until_it_is_taken() {
 }
 
 #[test]
+fn a_refused_status_holds_nothing_else_up() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().script = vec![(1000, Event::Message(b"still here".to_vec()))];
+    sim.gateway.refuse_statuses = Some(Code::UNAVAILABLE);
+    sim.launch(1, 3000);
+    sim.run(60_000);
+    assert_eq!(sim.starts(1), 1);
+    assert!(sim.gateway.polls > 10, "{} polls", sim.gateway.polls);
+    assert!(sim.gateway.refused_statuses <= 61, "{} times", sim.gateway.refused_statuses);
+    assert!(sim.gateway.told.iter().any(|told| matches!(told, Told::Message(_))));
+}
+
+#[test]
 fn discards_an_image_with_a_wrong_digest() {
     let (sim, states) = outcome(|sim, _| sim.gateway.images.get_mut(&101).unwrap()[7] ^= 1);
     assert_eq!(states, [State::Starting, State::Failed(Failure::Digest)]);
@@ -186,10 +199,25 @@ fn drops_its_tasks_when_the_gateway_is_fresh() {
     sim.gateway = support::gateway::Gateway::new(77);
     sim.until("dropped", |sim| sim.gateway.registered && sim.agent.tasks() == 0);
     assert_eq!(sim.world.borrow().kills, [1]);
+    assert!(sim.world.borrow().running[&1].is_empty(), "the executor may forget the task");
     sim.world.borrow_mut().script = vec![(1, Event::Exited(0))];
     sim.launch(2, 300);
     sim.until("ended", |sim| sim.ended(2));
     assert_eq!((sim.states(1).len(), sim.states(2)), (0, HAPPY.to_vec()));
+}
+
+#[test]
+fn ends_a_task_that_the_gateway_does_not_know() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().script = vec![(LONG_RUN, Event::Exited(0))];
+    sim.gateway.refuse_statuses = Some(Code::UNAVAILABLE);
+    sim.launch(1, 300);
+    sim.until("running", |sim| sim.starts(1) == 1);
+    sim.gateway.refuse_statuses = Some(Code::NOT_FOUND);
+    sim.until("dropped", |sim| sim.agent.tasks() == 0);
+    assert_eq!(sim.world.borrow().kills, [1]);
+    assert!(sim.world.borrow().running[&1].is_empty(), "the executor may forget the task");
+    assert_eq!(sim.world.borrow().records.len(), 3, "boot, seen, images; no slot");
 }
 
 #[test]

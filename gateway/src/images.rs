@@ -37,6 +37,9 @@ pub struct Fetched {
     pub kind: Kind,
 }
 
+/// Images found whole in the cache, with their bytes.
+pub type Held = Vec<(Image, Arc<[u8]>)>;
+
 /// The images that are known by handle.
 #[derive(Debug)]
 pub struct Images {
@@ -47,10 +50,10 @@ pub struct Images {
 
 impl Images {
     /// Opens the cache and gives the images that the records name and that are whole, so that transfers can go on.
-    pub fn open(dir: &Path, records: &Records) -> io::Result<(Self, Vec<(Image, Arc<[u8]>)>)> {
+    pub fn open(dir: &Path, records: &Records) -> io::Result<(Self, Held)> {
         fs::create_dir_all(dir)?;
         let mut images = Self { dir: dir.to_owned(), handles: BTreeMap::new(), next: 1 };
-        let mut held = Vec::new();
+        let mut held = Held::new();
         for (_, key, value) in records.iter().filter(|(table, ..)| *table == Table::Image) {
             let (Ok(digest), Ok(handle)) = (<[u8; 32]>::try_from(&key[..]), <[u8; 2]>::try_from(&value[..]))
             else {

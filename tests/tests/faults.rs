@@ -20,7 +20,7 @@ async fn a_gateway_killed_in_mid_transfer_goes_on_with_it() {
     let got = system.in_mid_transfer("sense").await;
     system.kill_gateway();
     system.start_gateway();
-    let statuses = sense.to_the_end().await;
+    let statuses = sense.until_the_end().await;
     let known: Vec<_> = states(&statuses).into_iter().filter(|state| *state != TaskStarting).collect();
     assert_eq!(known, [TaskRunning, TaskFinished], "killed after {got} bytes");
     assert_eq!(statuses.last().unwrap().agent_id, agent.agent_id, "the agent id is the same");
@@ -48,7 +48,7 @@ async fn an_update_not_acknowledged_when_the_gateway_is_killed_comes_again_with_
     assert_eq!(running.state(), TaskRunning);
     spin.client.acknowledge(&running).await.unwrap();
     spin.client.kill("spin").await.unwrap();
-    assert_eq!(states(&spin.to_the_end().await), [TaskKilled]);
+    assert_eq!(states(&spin.until_the_end().await), [TaskKilled]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,7 +60,7 @@ async fn a_node_restarted_in_mid_transfer_resumes_where_it_was() {
     system.start_node();
     let mut after = None;
     let end = async {
-        let statuses = sense.to_the_end().await;
+        let statuses = sense.until_the_end().await;
         (statuses, sense.messages.clone())
     };
     let watch = async {
@@ -93,7 +93,7 @@ async fn a_task_cut_off_by_its_node_is_reported_once_and_not_run_again() {
     }
     system.kill_node();
     system.start_node();
-    let statuses = spin.to_the_end().await;
+    let statuses = spin.until_the_end().await;
     assert_eq!(states(&statuses), [TaskFailed]);
     assert_eq!(statuses[0].reason(), Reason::ExecutorTerminated);
     assert!(statuses[0].message().contains("restarted"), "{:?}", statuses[0].message);
@@ -103,7 +103,7 @@ async fn a_task_cut_off_by_its_node_is_reported_once_and_not_run_again() {
 async fn twenty_percent_loss_and_duplicates_and_reordering_change_nothing_but_the_time() {
     let system = System::start(0.2, 0.1, 0.3);
     let mut chatty = Follower::launch(&system, "chatty", &["12"], PLAIN).await;
-    let statuses = chatty.to_the_end().await;
+    let statuses = chatty.until_the_end().await;
     assert_eq!(states(&statuses), [TaskStarting, TaskRunning, TaskFinished]);
     let expected: Vec<String> = (0..12).map(|n| format!("message {n}")).collect();
     assert_eq!(chatty.messages, expected, "each message once and in order");

@@ -460,12 +460,34 @@ impl Sessions {
         if forgot {
             tracing::warn!(node = %id, "the node has lost its storage");
             self.outputs.push_back(Output::Event(id, FromNode::Forgot));
+            self.lost_launches(id);
         }
         if let Some(node) = self.nodes.get_mut(&id) {
             node.online = true;
         }
         self.heard(id, now_ms);
         reply(Code::CREATED, &registered)
+    }
+
+    /// A node that lost its storage after it took a launch and before it said anything of the task will never say
+    /// anything: it is said in its place.
+    fn lost_launches(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let waits = |task: TaskHandle| {
+            let mut orders = node.mailbox.iter().map(|command| &command.order);
+            orders.any(|order| matches!(order, Order::Launch(launch) if launch.task == task))
+        };
+        for (task, intake) in &mut node.intake {
+            if intake.next_status > 1 || waits(*task) {
+                continue;
+            }
+            intake.next_status = 2;
+            let save = Write::Put(Table::Intake, node::task_key(id, *task), node::record(intake));
+            self.outputs.push_back(Output::Write(save));
+            let state = node_proto::State::Failed(node_proto::Failure::Restarted);
+            let note = "the node lost its storage".to_owned();
+            self.outputs.push_back(Output::Event(id, FromNode::Status { task: *task, seq: 1, state, note }));
+        }
     }
 
     /// Renews the lease; a node that had lapsed is alive again.

@@ -77,7 +77,7 @@ impl<H> Reassembly<H> {
         }
         let end = offset.checked_add(bytes.len()).filter(|end| *end <= size).ok_or(Bad::Range)?;
         // Every fragment but the last ends on a unit (RFC 4944 §5.3).
-        if offset % 8 != 0 || (end % 8 != 0 && end != size) {
+        if !offset.is_multiple_of(8) || (!end.is_multiple_of(8) && end != size) {
             return Err(Bad::Range);
         }
         let at = match self.partial.iter().position(|partial| partial.key == key) {

@@ -189,26 +189,27 @@ impl Follower {
         let needs = Scalars::from_amounts(amounts.iter().copied());
         loop {
             let event = follower.event().await;
-            for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
-                let resources: Vec<_> = offer.resources.iter().map(|held| recast(held).unwrap()).collect();
-                assert!(Scalars::of(&resources).contains(&needs), "the node offers too little");
-                let task = TaskInfo {
-                    name: name.to_owned(),
-                    task_id: v1::TaskId { value: name.to_owned() },
-                    agent_id: offer.agent_id.clone(),
-                    resources: needs.to_resources(None).iter().map(|held| recast(held).unwrap()).collect(),
-                    command: Some(v1::CommandInfo {
-                        uris: vec![v1::command_info::Uri { value: image(name), ..Default::default() }],
-                        shell: Some(false),
-                        arguments: args.iter().map(|arg| arg.to_string()).collect(),
-                        ..Default::default()
-                    }),
+            let Some(offer) = event.offers.and_then(|offers| offers.offers.into_iter().next()) else {
+                continue;
+            };
+            let resources: Vec<_> = offer.resources.iter().map(|held| recast(held).unwrap()).collect();
+            assert!(Scalars::of(&resources).contains(&needs), "the node offers too little");
+            let task = TaskInfo {
+                name: name.to_owned(),
+                task_id: v1::TaskId { value: name.to_owned() },
+                agent_id: offer.agent_id.clone(),
+                resources: needs.to_resources(None).iter().map(|held| recast(held).unwrap()).collect(),
+                command: Some(v1::CommandInfo {
+                    uris: vec![v1::command_info::Uri { value: image(name), ..Default::default() }],
+                    shell: Some(false),
+                    arguments: args.iter().map(|arg| arg.to_string()).collect(),
                     ..Default::default()
-                };
-                follower.client.launch(&offer, vec![task]).await.unwrap();
-                follower.client.suppress().await.unwrap();
-                return follower;
-            }
+                }),
+                ..Default::default()
+            };
+            follower.client.launch(&offer, vec![task]).await.unwrap();
+            follower.client.suppress().await.unwrap();
+            return follower;
         }
     }
 
@@ -231,7 +232,7 @@ impl Follower {
     }
 
     /// Acknowledges everything to the end; gives the statuses, each UUID once.
-    pub async fn to_the_end(&mut self) -> Vec<TaskStatus> {
+    pub async fn until_the_end(&mut self) -> Vec<TaskStatus> {
         let mut statuses: Vec<TaskStatus> = Vec::new();
         loop {
             let status = self.status().await;

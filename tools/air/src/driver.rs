@@ -94,13 +94,17 @@ impl Drop for Air {
     }
 }
 
+/// The receiver, and the datagram for it.
+type Arriving = (RadioId, Arc<[u8]>);
+
 struct Worker {
     socket: UdpSocket,
     medium: Medium,
     capture: Option<Capture>,
     radios: Vec<SocketAddr>,
     by_address: HashMap<SocketAddr, RadioId>,
-    in_flight: BTreeMap<(u64, u64), (RadioId, Arc<[u8]>)>,
+    /// By time of arrival, in microseconds, and order of sending.
+    in_flight: BTreeMap<(u64, u64), Arriving>,
     order: u64,
     started: Instant,
     stop: Arc<AtomicBool>,

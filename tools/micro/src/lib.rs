@@ -4,6 +4,7 @@
 //! with 3 if the task did not finish well.
 
 mod ask;
+mod bench;
 mod demo;
 mod run;
 mod serve;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run a whole cluster on this machine: master, gateway, lossy radio, nodes, tasks of three tenants
     Demo(demo::Args),
+    /// Print sizes on the air, latency and state size beside their budgets
+    Bench(bench::Args),
     /// Run a node as a process
     Node(serve::NodeArgs),
     /// Run a gateway
@@ -64,7 +67,7 @@ struct MasterAt {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let quiet = matches!(cli.command, Command::Demo(_)).then_some("error").unwrap_or("info");
+    let quiet = if matches!(cli.command, Command::Demo(_) | Command::Bench(_)) { "error" } else { "info" };
     let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     match work(cli.command) {
@@ -80,6 +83,7 @@ fn work(command: Command) -> Result<ExitCode> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match command {
         Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
+        Command::Bench(args) => runtime()?.block_on(bench::bench(args)),
         Command::Node(args) => serve::node(args),
         Command::Gateway(args) => runtime()?.block_on(serve::gateway(args)),
         Command::Master(args) => runtime()?.block_on(serve::master(args)),

@@ -13,4 +13,4 @@ mod os;
 mod storage;
 
 pub use link::{Link, LinkConfig, Traffic};
-pub use node::{Node, NodeConfig, NodeError, Snapshot};
+pub use node::{AGENT_STATE_BYTES, Node, NodeConfig, NodeError, Snapshot};

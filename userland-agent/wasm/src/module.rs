@@ -7,12 +7,12 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use wasmi_core::LimiterError;
 use wasmi::errors::HostError as WasmiHostError;
 use wasmi::{
     Caller, Config as WasmiConfig, Engine, Error, Extern, Func, Linker, Memory, Module, ResourceLimiter,
     Store,
 };
+use wasmi_core::LimiterError;
 
 /// Calls nested in each other.
 const RECURSION_MAX: usize = 128;

@@ -1,0 +1,185 @@
+//! Figures: what messages cost on the air, how long a launch takes, what an agent's state takes.
+
+use crate::run::{info, is_terminal, task};
+use agent_posix::{AGENT_STATE_BYTES, Node, NodeConfig};
+use anyhow::{Context, Result};
+use framework::v1::TaskState;
+use framework::{Client, Event};
+use lowpan::{Eui64, FCS_LEN, Stack};
+use mesos_proto::resources::Scalars;
+use node_coap::{Block, Endpoint, Params, Request};
+use node_proto::paths::{self, COAP_PORT};
+use node_proto::{
+    Arch, Capabilities, Command, Inventory, Kind, Launch, Order, Poll, Power, Register, Runtimes, State,
+    Status, Usage, encode,
+};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Launches to time
+    #[arg(long, default_value_t = 100)]
+    launches: usize,
+}
+
+pub async fn bench(args: Args) -> Result<ExitCode> {
+    sizes()?;
+    println!("\nnode agent state, without storage and executor: {AGENT_STATE_BYTES} bytes on this machine");
+    launches(args.launches.max(1)).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One CoAP request as it goes on the air.
+fn row(name: &str, message: usize, request: &Request) -> Result<()> {
+    let (node, gateway) = (Eui64([2, 0, 0, 0, 0, 0, 0, 10]), Eui64([2, 0, 0, 0, 0, 0, 0, 1]));
+    let mut coap: Endpoint<()> = Endpoint::new(Params::default(), 1);
+    coap.request((), request, 0).map_err(|error| anyhow::anyhow!("{name}: {error:?}"))?;
+    let (_, datagram) = coap.poll_transmit().context("nothing to send")?;
+    let frames = Stack::new(lowpan::Config::new(node)).encode(
+        gateway.link_local(),
+        COAP_PORT,
+        COAP_PORT,
+        &datagram,
+    )?;
+    let air: usize = frames.iter().map(|frame| frame.len() + FCS_LEN).sum();
+    println!("{name:<28} {message:>8} {:>8} {:>8} {air:>8}", datagram.len(), frames.len());
+    Ok(())
+}
+
+fn sizes() -> Result<()> {
+    println!("{:<28} {:>8} {:>8} {:>8} {:>8}", "message, unprotected", "payload", "UDP", "frames", "on air");
+    let post =
+        |name: &str, path: &str, payload: &[u8]| row(name, payload.len(), &Request::post(path, payload));
+    let power = Power::Battery(92);
+    let inventory = Inventory {
+        cpu_permille: 800,
+        mem_bytes: 128 << 10,
+        flash_bytes: 512 << 10,
+        sensors: 1,
+        leds: 2,
+        power,
+        arch: Arch::Thumbv7em,
+        runtimes: Runtimes(3),
+        block_szx: 2,
+        board: "nrf52840dk".try_into().unwrap_or_default(),
+    };
+    let register =
+        Register { version: 1, eui64: [2, 0, 0, 0, 0, 0, 0, 10], boot: 300, seen: 1000, inventory };
+    post("register", paths::REGISTER, &encode(&register)?)?;
+    let mut poll = Poll { seen: 1000, power, usage: Default::default() };
+    post("heartbeat, idle", paths::POLL, &encode(&poll)?)?;
+    for task in 0..2 {
+        let usage = Usage { task, cpu_ms: 90_000, granted_ms: 120_000, mem_bytes: 8192, received: 2560 };
+        let _ = poll.usage.push(usage); // two is its capacity
+    }
+    post("heartbeat, two tasks", paths::POLL, &encode(&poll)?)?;
+    let launch = Launch {
+        task: 1000,
+        image: 300,
+        image_len: 20_000,
+        digest: [0xab; 16],
+        document_len: 200,
+        kind: Kind::Wasm,
+        cpu_permille: 250,
+        mem_bytes: 32 << 10,
+        capabilities: Capabilities(0x3f),
+    };
+    let command = Command { seq: 1000, more: true, order: Order::Launch(launch) };
+    post("launch", paths::COMMAND, &encode(&command)?)?;
+    let kill = Command { seq: 1000, more: false, order: Order::Kill { task: 1000, grace_ms: 3000 } };
+    post("kill", paths::COMMAND, &encode(&kill)?)?;
+    let status = Status { task: 1000, seq: 2, state: State::Running, note: Default::default() };
+    post("status", paths::STATUS, &encode(&status)?)?;
+    row("image block, asking", 0, &Request::get_block("i/300", Block { num: 300, more: false, szx: 2 }))
+}
+
+async fn launches(count: usize) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    // The gateway's UDP port has to be known to the node before it exists.
+    let udp = std::net::UdpSocket::bind(any)?.local_addr()?;
+    let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
+    let gateway = gateway::run(gateway::Config {
+        listen: any,
+        advertise: None,
+        master: master.addr,
+        link: gateway::LinkConfig::Udp(udp),
+        state: dir.path().join("gateway"),
+        domain: "micro".into(),
+        sessions: Default::default(),
+    })
+    .await?;
+    let mut node = Node::start(NodeConfig {
+        eui64: Eui64([2, 0, 0, 0, 0, 0, 0, 10]),
+        board: "bench,cpu=1,mem=128K,flash=256K".parse()?,
+        link: agent_posix::LinkConfig::Udp(udp),
+        state: dir.path().join("node"),
+        ack_timeout_ms: 2000,
+        block_szx: 6,
+    })?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let thread = std::thread::spawn(move || node.run(|| stopped.load(Relaxed)));
+    let image = dir.path().join("hello.wasm");
+    std::fs::write(&image, include_bytes!("../../task-sdk/images/hello.wasm"))?;
+
+    let (client, mut events) = Client::subscribe(SocketAddr::from(master.addr), info("bench", 0.0)).await?;
+    let granted = Scalars::from_amounts([("cpus", 0.2), ("mem", 0.008)]);
+    let mut times = Vec::new();
+    // The first launch brings the image into both caches and is not counted.
+    for number in 0..=count {
+        let took = one_launch(&client, &mut events, number, &image.display().to_string(), &granted).await?;
+        if number > 0 {
+            times.push(took);
+        }
+    }
+    stop.store(true, Relaxed);
+    let _ = thread.join(); // a panic there has been printed
+    gateway.stop().await?;
+    times.sort_unstable();
+    let at =
+        |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)].as_secs_f64() * 1000.0;
+    println!("offer accepted to TASK_RUNNING, image cached, UDP on loopback, {count} launches:");
+    println!("  p50 {:6.2} ms   budget  5 ms\n  p99 {:6.2} ms   budget 20 ms", at(50), at(99));
+    Ok(())
+}
+
+async fn one_launch(
+    client: &Client,
+    events: &mut mpsc::Receiver<Event>,
+    number: usize,
+    uri: &str,
+    granted: &Scalars,
+) -> Result<Duration> {
+    let id = format!("bench-{number}");
+    let mut launched = None;
+    let mut took = None;
+    loop {
+        let event =
+            tokio::time::timeout(Duration::from_secs(30), events.recv()).await?.context("no more events")?;
+        for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
+            if launched.is_none() {
+                let mut task = task(&id, uri, &[], &[], granted)?;
+                task.agent_id = offer.agent_id.clone();
+                launched = Some(Instant::now());
+                client.launch(&offer, vec![task]).await?;
+            } else {
+                client.decline(&[offer], 0.0).await?;
+            }
+        }
+        let Some(update) = event.update else { continue };
+        if update.status.state() == TaskState::TaskRunning {
+            took = launched.map(|at| at.elapsed());
+        }
+        client.acknowledge(&update.status).await?;
+        if is_terminal(update.status.state()) {
+            client.revive().await?;
+            return took.with_context(|| format!("{id} ended without running: {:?}", update.status.message));
+        }
+    }
+}

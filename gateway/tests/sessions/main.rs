@@ -6,7 +6,7 @@ mod world;
 use gateway::bridge::FromNode;
 use gateway::store::Table;
 use node_coap::{Code, Endpoint, Request};
-use node_proto::{Order, Poll, Power, State, Status, encode, paths};
+use node_proto::{Failure, Order, Poll, Power, State, Status, encode, paths};
 use proptest::prelude::*;
 use world::*;
 
@@ -167,4 +167,30 @@ fn a_node_that_has_seen_every_number_is_refused_orders() {
     assert!(world.registered);
     assert!(!world.launch(1));
     assert!(world.orders.is_empty());
+}
+
+#[test]
+fn a_launch_that_was_taken_by_a_node_which_lost_its_storage_is_told_as_failed() {
+    let mut world = World::new(5, 0, Power::Battery(50));
+    world.run_until(5_000);
+    for task in [1, 2] {
+        assert!(world.launch(task));
+        // Two polls: one brings the order, one says that it was seen.
+        world.run_until(world.now + 5_000);
+    }
+    world.statuses.push_back(status(2, 1, State::Running));
+    world.run_until(world.now + 5_000);
+    assert_eq!(world.orders.len(), 2);
+    assert!(world.launch(3)); // waits in the mailbox
+    world.events.clear();
+    world.seen = 0;
+    let register = encode(&world.register()).unwrap();
+    world.direct(world.home, &Request::post(paths::REGISTER, &register));
+    let told: Vec<_> = world.events.iter().filter(|event| !matches!(event, FromNode::Online(_))).collect();
+    let [FromNode::Forgot, FromNode::Status { task: 1, seq: 1, state, .. }] = told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*state, State::Failed(Failure::Restarted));
+    world.run_until(world.now + 5_000);
+    assert_eq!(world.orders.last().map(number), Some((0, 3)));
 }

@@ -5,8 +5,8 @@ use gateway::session::{Config, Output, Sessions};
 use gateway::store::{Records, Table, Write};
 use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response};
 use node_proto::{
-    Arch, Command, Inventory, Kind, Order, Poll, Power, Register, Registered, Runtimes, State, Status,
-    decode, encode, paths,
+    Arch, Command, Inventory, Kind, Order, Poll, Power, Register, Registered, Runtimes, Status, decode,
+    encode, paths,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

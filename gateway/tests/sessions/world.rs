@@ -80,7 +80,7 @@ impl World {
     pub fn throw(&mut self, to_gateway: bool, peer: SocketAddr, bytes: Vec<u8>) {
         for _ in 0..if self.dice(8) == 0 { 2 } else { 1 } {
             if self.dice(1000) >= self.loss_permille {
-                let delay = 1 + self.dice(60);
+                let delay = 5 + self.dice(20);
                 self.sent += 1;
                 self.air.insert((self.now + delay, self.sent), (to_gateway, peer, bytes.clone()));
             }
@@ -104,10 +104,11 @@ impl World {
         }
     }
 
-    /// `kill -9` of the gateway: only the records and what is in the air are left.
+    /// `kill -9` of the gateway: only the records are left, and what is on its way to it is lost with its socket.
     pub fn restart(&mut self) {
         let records: Records = self.disk.iter().map(|((t, k), v)| (*t, k.clone(), v.clone())).collect();
         let seed = self.dice(u64::MAX);
+        self.air.retain(|_, (to_gateway, ..)| !*to_gateway);
         self.sessions = Sessions::new(Config::default(), &records, seed, self.now);
     }
 
@@ -160,8 +161,13 @@ impl World {
                 Event::Request { peer, id, request } => {
                     assert_eq!((request.method, request.path.as_str()), (Method::Post, paths::COMMAND));
                     assert_eq!(self.power, Power::Mains, "nothing is pushed to a sleeper");
-                    self.take(decode::<Command>(&request.payload).unwrap());
-                    self.node.respond(peer, id, &Response::new(Code::CHANGED, &[]), self.now).unwrap();
+                    // As the real node: no orders while a registration is unanswered, whose repetition would
+                    // otherwise state an older `seen` than the gateway knows.
+                    let code = if self.registered { Code::CHANGED } else { Code::UNAVAILABLE };
+                    if self.registered {
+                        self.take(decode::<Command>(&request.payload).unwrap());
+                    }
+                    self.node.respond(peer, id, &Response::new(code, &[]), self.now).unwrap();
                 }
                 Event::Response { response, .. } => {
                     let asked = self.asked.take();

@@ -784,6 +784,22 @@ impl<O: Os> Agent<O> {
     }
 }
 
+// The ledger's bits are those on the wire: one is handed on as the other.
+const _: () = {
+    assert!(
+        grants::Capabilities::LOG == Capabilities::LOG
+            && grants::Capabilities::MESSAGE == Capabilities::MESSAGE
+    );
+    assert!(
+        grants::Capabilities::SLEEP == Capabilities::SLEEP
+            && grants::Capabilities::TIME == Capabilities::TIME
+    );
+    assert!(
+        grants::Capabilities::SENSOR == Capabilities::SENSOR
+            && grants::Capabilities::LED == Capabilities::LED
+    );
+};
+
 fn grant_of(launch: &Launch) -> Grant {
     Grant {
         cpu_permille: launch.cpu_permille,

@@ -80,6 +80,8 @@ pub enum ToNode {
         mem_bytes: u32,
         /// What it may call, a [`node_proto::Capabilities`] set.
         capabilities: u16,
+        /// How long it may run, seconds; 0 for as long as it likes.
+        max_run_s: u32,
     },
     /// Stop a task.
     Kill {

@@ -94,8 +94,8 @@ fn document(command: &CommandInfo, uri: &str) -> Result<Vec<u8>, String> {
     if entry.is_empty() && args.is_empty() && env.is_empty() {
         return Ok(Vec::new());
     }
-    let bytes =
-        postcard::to_allocvec(&Document { entry, args: &args, env: &env }).map_err(|e| e.to_string())?;
+    let bytes = postcard::to_allocvec(&Document { entry, args: &args, env: &env, ..Default::default() })
+        .map_err(|e| e.to_string())?;
     if bytes.len() > DOCUMENT_MAX {
         return Err(format!(
             "arguments and environment take {} bytes; a node takes {DOCUMENT_MAX}",

@@ -199,6 +199,7 @@ impl Agents {
                 cpu_permille: plan.cpu_permille,
                 mem_bytes: plan.mem_bytes,
                 capabilities: plan.capabilities,
+                max_run_s: 0,
             },
         ));
         self.save_task(id, handle);
@@ -385,6 +386,26 @@ impl Agents {
             State::Failed(Failure::Unsupported) => {
                 failed(Reason::ContainerLaunchFailed, "kind not supported")
             }
+            State::Failed(Failure::Signature) => {
+                failed(Reason::ContainerLaunchFailed, "image is not signed by a trusted publisher")
+            }
+            State::Failed(Failure::Timeout) => (
+                TaskState::TaskFailed,
+                Said::by(
+                    Source::Executor,
+                    Reason::MaxCompletionTimeReached,
+                    text("ran for longer than it may"),
+                ),
+            ),
+            State::Failed(Failure::Unhealthy) => (
+                TaskState::TaskKilled,
+                Said::by(
+                    Source::Executor,
+                    Reason::TaskHealthCheckStatusUpdated,
+                    text("its health check failed"),
+                ),
+            ),
+            State::Health(_) | State::Checked(_) => executor(TaskState::TaskRunning, note.to_owned()),
             State::Failed(Failure::Storage) => failed(Reason::ContainerLaunchFailed, "node's storage failed"),
         };
         self.update(id, handle, state, said, now_ms);

@@ -267,6 +267,7 @@ impl Sessions {
                 cpu_permille,
                 mem_bytes,
                 capabilities,
+                max_run_s,
             } => {
                 let mut half = [0; 16];
                 half.copy_from_slice(&digest[..16]);
@@ -290,6 +291,7 @@ impl Sessions {
                     cpu_permille,
                     mem_bytes,
                     capabilities: node_proto::Capabilities(capabilities),
+                    max_run_s,
                 })
             }
             ToNode::Kill { task, grace_ms } => Order::Kill { task, grace_ms },

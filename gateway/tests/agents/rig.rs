@@ -47,7 +47,7 @@ pub fn online() -> Register {
         block_szx: 2,
         board: "test".try_into().unwrap(),
     };
-    Register { version: 1, eui64: NODE.0, boot: 1, seen: 0, inventory }
+    Register { version: 2, eui64: NODE.0, boot: 1, epoch: 1, seen: 0, inventory }
 }
 
 pub fn framework(id: &str, aware: bool) -> mesos::FrameworkInfo {

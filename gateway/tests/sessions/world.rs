@@ -125,7 +125,7 @@ impl World {
             block_szx: 2,
             board: "test".try_into().unwrap(),
         };
-        Register { version: 1, eui64: NODE.0, boot: 1, seen: self.seen, inventory }
+        Register { version: 2, eui64: NODE.0, boot: 1, epoch: 1, seen: self.seen, inventory }
     }
 
     /// The node's one request at a time: registration, then the oldest status, then a poll.
@@ -233,6 +233,7 @@ impl World {
             cpu_permille: 10,
             mem_bytes: 1024,
             capabilities: 1,
+            max_run_s: 0,
         };
         let taken = self.sessions.order(NODE, order, self.now);
         self.drain();

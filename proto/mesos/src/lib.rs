@@ -2,9 +2,10 @@
 //!
 //! [`mesos`] holds what is common, [`internal`] what goes over libprocess between master and agent, [`v1`] the same
 //! as `mesos` in the words of the v1 API, [`v1::scheduler`] its scheduler calls and events. v0 and v1 messages have
-//! the same bytes: [`recast`] turns one into the other. [`json`] is the v1 API's JSON. [`resources`] is Mesos'
+//! the same bytes: [`recast`] turns one into the other. [`cram`] is how agents prove who they are. [`json`] is the v1 API's JSON. [`resources`] is Mesos'
 //! arithmetic of scalars, in thousandths.
 
+pub mod cram;
 pub mod json;
 pub mod resources;
 

@@ -35,7 +35,7 @@ pub const COAP: usize = 11;
 pub const OSCORE: usize = 13;
 
 /// Version of the messages in this crate. Goes up when a field changes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Characters of a board's name.
 pub const BOARD_NAME_MAX: usize = 16;

@@ -77,6 +77,8 @@ pub struct Register {
     pub eui64: [u8; 8],
     /// Goes up by one at each start of the node.
     pub boot: u32,
+    /// A random number drawn when the node's storage was made: another one tells that what it remembered is gone.
+    pub epoch: u16,
     /// Newest command that the node has acted on, over all its starts.
     pub seen: CommandSeq,
     /// What it has to offer.
@@ -202,6 +204,8 @@ pub struct Launch {
     pub mem_bytes: u32,
     /// What it may call.
     pub capabilities: Capabilities,
+    /// How long it may run before it fails with [`Failure::Timeout`], seconds; 0 for as long as it likes.
+    pub max_run_s: u32,
 }
 
 /// Kinds of image.
@@ -222,6 +226,30 @@ pub struct Document<'a> {
     pub args: &'a [u8],
     /// Environment as `KEY=VALUE`, each ended by NUL.
     pub env: &'a [u8],
+    /// Bytes that the framework gave the task.
+    pub data: &'a [u8],
+    /// A function of the task that tells whether it is well, if it is to be asked.
+    pub check: Option<Check<'a>>,
+    /// The publisher's Ed25519 signature of the image, 64 bytes; empty for none.
+    pub signature: &'a [u8],
+}
+
+/// How a task is asked whether it is well: an exported function that takes nothing and returns an i32, 0 if it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check<'a> {
+    /// The function.
+    pub entry: &'a str,
+    /// Pause before the first call, seconds.
+    pub delay_s: u16,
+    /// Pause between calls, seconds; at least 1.
+    pub interval_s: u16,
+    /// How long a call may take, seconds; 0 for as long as it likes.
+    pub timeout_s: u16,
+    /// From the start, failures before the first success do not count for so long, seconds.
+    pub grace_s: u16,
+    /// Failures in a row after which the task is stopped with [`Failure::Unhealthy`]; 0 if results are only reported
+    /// ([`State::Checked`] instead of [`State::Health`]).
+    pub failures: u8,
 }
 
 /// `POST /s`. Kept by the node until the gateway answers 2.04, which means that it is on disk.
@@ -250,6 +278,10 @@ pub enum State {
     Killed,
     /// It ended without wanting to.
     Failed(Failure),
+    /// It runs, and its health check changed its mind: true if it is well.
+    Health(bool),
+    /// It runs, and its check returned another value than before.
+    Checked(i32),
 }
 
 impl State {
@@ -282,6 +314,12 @@ pub enum Failure {
     Unsupported,
     /// The node's storage failed or is full.
     Storage,
+    /// Its health check failed too often.
+    Unhealthy,
+    /// It ran for longer than it may.
+    Timeout,
+    /// The image is not signed by the publisher that the node trusts.
+    Signature,
 }
 
 /// `POST /m`: bytes from a task to its framework. Confirmed, so that the next waits for this one.

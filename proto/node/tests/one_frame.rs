@@ -31,8 +31,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn register()(version: u8, eui64: [u8; 8], boot: u32, seen: u32, inventory in inventory()) -> Register {
-        Register { version, eui64, boot, seen, inventory }
+    fn register()(version: u8, eui64: [u8; 8], boot: u32, epoch: u16, seen: u32, inventory in inventory()) -> Register {
+        Register { version, eui64, boot, epoch, seen, inventory }
     }
 }
 
@@ -51,9 +51,9 @@ prop_compose! {
 prop_compose! {
     fn launch()(task: u16, image: u16, image_len: u32, digest: [u8; 16], document_len: u16,
         kind in prop_oneof![Just(Kind::Wasm), Just(Kind::Native)],
-        cpu_permille: u16, mem_bytes: u32, capabilities: u16) -> Launch {
+        cpu_permille: u16, mem_bytes: u32, capabilities: u16, max_run_s: u32) -> Launch {
         Launch { task, image, image_len, digest, document_len, kind, cpu_permille, mem_bytes,
-            capabilities: Capabilities(capabilities) }
+            capabilities: Capabilities(capabilities), max_run_s }
     }
 }
 
@@ -78,6 +78,9 @@ fn state() -> impl Strategy<Value = State> {
         Failure::Fetch,
         Failure::Unsupported,
         Failure::Storage,
+        Failure::Unhealthy,
+        Failure::Timeout,
+        Failure::Signature,
     ]);
     prop_oneof![
         Just(State::Starting),
@@ -85,6 +88,8 @@ fn state() -> impl Strategy<Value = State> {
         any::<i32>().prop_map(State::Exited),
         Just(State::Killed),
         failure.prop_map(State::Failed),
+        any::<bool>().prop_map(State::Health),
+        any::<i32>().prop_map(State::Checked),
     ]
 }
 

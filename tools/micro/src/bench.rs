@@ -68,8 +68,14 @@ fn sizes() -> Result<()> {
         block_szx: 2,
         board: "nrf52840dk".try_into().unwrap_or_default(),
     };
-    let register =
-        Register { version: 1, eui64: [2, 0, 0, 0, 0, 0, 0, 10], boot: 300, seen: 1000, inventory };
+    let register = Register {
+        version: 2,
+        eui64: [2, 0, 0, 0, 0, 0, 0, 10],
+        boot: 300,
+        epoch: 40_000,
+        seen: 1000,
+        inventory,
+    };
     post("register", paths::REGISTER, &encode(&register)?)?;
     let mut poll = Poll { seen: 1000, power, usage: Default::default() };
     post("heartbeat, idle", paths::POLL, &encode(&poll)?)?;
@@ -88,6 +94,7 @@ fn sizes() -> Result<()> {
         cpu_permille: 250,
         mem_bytes: 32 << 10,
         capabilities: Capabilities(0x3f),
+        max_run_s: 86_400,
     };
     let command = Command { seq: 1000, more: true, order: Order::Launch(launch) };
     post("launch", paths::COMMAND, &encode(&command)?)?;

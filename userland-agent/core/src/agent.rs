@@ -266,6 +266,7 @@ impl<O: Os> Agent<O> {
             version: VERSION,
             eui64: self.os.eui64(),
             boot: self.boot,
+            epoch: 0,
             seen: self.seen,
             inventory: self.os.inventory(),
         };

@@ -80,7 +80,7 @@ impl Task {
             self.kept.next_status = self.kept.next_status.saturating_add(1);
         }
         match state {
-            State::Starting => {}
+            State::Starting | State::Health(_) | State::Checked(_) => {}
             State::Running => self.kept.phase = Phase::Running,
             State::Exited(_) | State::Killed | State::Failed(_) => {
                 self.kept.phase = Phase::Ended;

@@ -162,6 +162,7 @@ impl Sim {
             cpu_permille: 100,
             mem_bytes: 1000,
             capabilities: Capabilities(Capabilities::LOG | Capabilities::MESSAGE),
+            max_run_s: 0,
         };
         self.gateway.images.insert(task + 100, image);
         self.gateway.documents.insert(task, document);
@@ -203,7 +204,7 @@ pub fn digest(bytes: &[u8]) -> Digest {
 /// Longer than one block, so that it takes several.
 pub fn document() -> Vec<u8> {
     let args = [b'a'; 150];
-    let document = node_proto::Document { entry: "run", args: &args, env: b"K=V\0" };
+    let document = node_proto::Document { entry: "run", args: &args, env: b"K=V\0", ..Default::default() };
     let mut buffer = [0; 256];
     postcard::to_slice(&document, &mut buffer).unwrap().to_vec()
 }

@@ -1,0 +1,55 @@
+//! CRAM-MD5 (RFC 2195), the one mechanism that Mesos' own authenticatee and authenticator speak.
+
+use hmac::{Hmac, Mac};
+use md5::Md5;
+
+/// The mechanism's name.
+pub const MECHANISM: &str = "CRAM-MD5";
+
+/// Who one is and how to prove it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The name.
+    pub principal: String,
+    /// The proof, never shown.
+    pub secret: Vec<u8>,
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a challenge: the principal, a space and the digest in lower-case hexadecimal.
+pub fn answer(credential: &Credential, challenge: &[u8]) -> String {
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = Hmac::<Md5>::new_from_slice(&credential.secret) else { return String::new() };
+    mac.update(challenge);
+    let digest: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{} {digest}", credential.principal)
+}
+
+/// True if `data` answers the challenge as the credential would.
+pub fn verify(credential: &Credential, challenge: &[u8], data: &[u8]) -> bool {
+    let expected = answer(credential, challenge);
+    let differing = expected.bytes().zip(data).fold(0, |sum, (a, b)| sum | (a ^ b));
+    expected.len() == data.len() && differing == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_rfc_2195_holds() {
+        let credential = Credential { principal: "tim".into(), secret: b"tanstaaftanstaaf".to_vec() };
+        let challenge = b"<1896.697170952@postoffice.reston.mci.net>";
+        let said = answer(&credential, challenge);
+        assert_eq!(said, "tim b913a602c7eda7a495b4e6e7334d3890");
+        assert!(verify(&credential, challenge, said.as_bytes()));
+        assert!(!verify(&credential, b"<another>", said.as_bytes()));
+        assert!(!verify(&credential, challenge, b"tim"));
+        assert!(!format!("{credential:?}").contains("tan"));
+    }
+}

@@ -5,18 +5,20 @@
 //! stops without having promised anything.
 
 use crate::agent::{self, Agents};
-use crate::bridge::NodeId;
 use crate::http;
 use crate::images::{self, Images};
 use crate::link::{GREETING, Link, LinkConfig};
+use crate::offers::Offers;
 use crate::session::{self, Sessions};
 use crate::store::{Store, StoreError, Write};
 use libprocess::{BindError, Transport, Upid};
+use mesos_proto::cram::Credential;
 use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Inputs handled before a commit.
@@ -45,6 +47,10 @@ pub struct Config {
     pub domain: String,
     /// Leases, polls, CoAP.
     pub sessions: session::Config,
+    /// What to prove to the master before registering, if anything.
+    pub credential: Option<Credential>,
+    /// What the operator says of nodes' resources and attributes.
+    pub offers: Offers,
 }
 
 /// The gateway cannot start or go on.
@@ -116,8 +122,8 @@ struct Driver {
     store: Store,
     transport: Transport,
     link: Link,
-    /// For the transport, which asks on its own threads.
-    hosted: Arc<RwLock<HashSet<String>>>,
+    /// Actors hosted are those numbered below this; for the transport, which asks on its own threads.
+    hosted: Arc<AtomicU32>,
     fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
     fetching: HashSet<String>,
     queue: std::collections::VecDeque<String>,
@@ -132,10 +138,12 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let dir = config.state.join("images");
     let (images, held) =
         Images::open(&dir, &records).map_err(|source| Error::Images { path: dir.clone(), source })?;
-    let hosted: Arc<RwLock<HashSet<String>>> = Arc::default();
+    let hosted: Arc<AtomicU32> = Arc::default();
     let is_hosted = {
         let hosted = hosted.clone();
-        Arc::new(move |actor: &str| hosted.read().is_ok_and(|hosted| hosted.contains(actor)))
+        Arc::new(move |actor: &str| {
+            agent::actor_number(actor).is_some_and(|number| number > 0 && number < hosted.load(Relaxed))
+        })
     };
     let (queries, asked) = mpsc::channel(64);
     let (events, received) = mpsc::channel(4096);
@@ -153,7 +161,15 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let address = transport.local();
     let link =
         Link::open(&config.link).await.map_err(|source| Error::Link { link: config.link.clone(), source })?;
-    let agents = agent::Config { version: "1.11.0".into(), domain: config.domain, port: address.port() };
+    let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let agents = agent::Config {
+        version: "1.11.0".into(),
+        domain: config.domain,
+        port: address.port(),
+        epoch_ms,
+        credential: config.credential,
+        offers: config.offers,
+    };
     let mut sessions = Sessions::new(config.sessions, &records, rand::random(), 0);
     for (image, bytes) in held {
         sessions.add_image(image.handle, bytes);
@@ -283,11 +299,7 @@ impl Driver {
                 match output {
                     session::Output::Write(write) => writes.push(write),
                     session::Output::Event(node, event) => {
-                        let new = self.agents.view(node).is_none();
                         self.agents.from_node(node, event, now);
-                        if new {
-                            self.host(node);
-                        }
                     }
                     session::Output::Transmit(peer, bytes) => datagrams.push((peer, bytes)),
                 }
@@ -315,11 +327,7 @@ impl Driver {
                 break;
             }
         }
-        if self.hosted.read().is_ok_and(|hosted| hosted.is_empty()) {
-            for actor in self.agents.actors().collect::<Vec<_>>() {
-                self.add_hosted(actor);
-            }
-        }
+        self.hosted.store(self.agents.next_actor(), Relaxed);
         if !writes.is_empty() {
             // A commit waits for the disk; other tasks of this process go on meanwhile.
             tokio::task::block_in_place(|| self.store.commit(writes))?;
@@ -332,18 +340,6 @@ impl Driver {
             self.link.send(peer, &bytes).await;
         }
         Ok(())
-    }
-
-    fn host(&mut self, node: NodeId) {
-        if let Some(view) = self.agents.view(node) {
-            self.add_hosted(view.actor);
-        }
-    }
-
-    fn add_hosted(&self, actor: String) {
-        if let Ok(mut hosted) = self.hosted.write() {
-            hosted.insert(actor);
-        }
     }
 
     fn answer(&self, query: Query) {

@@ -104,7 +104,13 @@ impl Images {
 }
 
 fn image(handle: ImageHandle, fetched: &Fetched) -> Image {
-    Image { handle, len: fetched.bytes.len() as u32, digest: fetched.digest, kind: fetched.kind }
+    Image {
+        handle,
+        len: fetched.bytes.len() as u32,
+        digest: fetched.digest,
+        kind: fetched.kind,
+        signature: None,
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {

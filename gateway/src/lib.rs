@@ -18,6 +18,7 @@ mod driver;
 mod http;
 pub mod images;
 mod link;
+pub mod offers;
 pub mod session;
 pub mod store;
 

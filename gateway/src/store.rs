@@ -13,7 +13,7 @@ pub enum Table {
     Meta = 0,
     /// One per node: actor number, agent id, newest [`node_proto::Register`].
     Agent = 1,
-    /// One per task: what the master sent, its state, its stream of unacknowledged updates.
+    /// One per task: what the master sent.
     Task = 2,
     /// One per framework and node.
     Framework = 3,
@@ -27,14 +27,24 @@ pub enum Table {
     Intake = 7,
     /// One per task: its encoded document.
     Document = 8,
+    /// One per task: its state and its stream of unacknowledged updates.
+    Progress = 9,
+    /// One per executor that a framework named.
+    Executor = 10,
+    /// One per node with reservations: the whole list.
+    Reserved = 11,
+    /// One per operation on resources whose status is not acknowledged.
+    Operation = 12,
 }
 
 impl Table {
     fn from_number(number: u8) -> Option<Self> {
         use Table::*;
-        [Meta, Agent, Task, Framework, Session, Command, Image, Intake, Document]
-            .get(usize::from(number))
-            .copied()
+        let all = [
+            Meta, Agent, Task, Framework, Session, Command, Image, Intake, Document, Progress, Executor,
+            Reserved, Operation,
+        ];
+        all.get(usize::from(number)).copied()
     }
 }
 
@@ -51,7 +61,7 @@ pub enum Write {
 pub type Records = Vec<(Table, Vec<u8>, Vec<u8>)>;
 
 /// Key: the table's number and the record's key.
-const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("micro-gateway-records-1");
+const RECORDS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("micro-gateway-records-2");
 
 /// The store cannot be used. The text says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,23 @@ use crate::bridge::NodeId;
 use mesos_proto::mesos;
 use mesos_proto::resources::{scalar, text_attribute};
 use node_proto::{Arch, Inventory, Power, Runtimes};
+use sha2::{Digest, Sha256};
 
-/// Capabilities of a virtual agent: those of a 1.11 agent whose promises it keeps. RESOURCE_PROVIDER and operation
-/// feedback are not among them, so a master sends whole lists of checkpointed resources instead of operations.
+/// Capabilities of a virtual agent: all that an agent of version 1.11 states (src/slave/constants.cpp,
+/// `AGENT_CAPABILITIES`). A node has no volumes to resize; an operation that wants to is refused with a status.
+/// Limits above a task's request hold by themselves: a grant is the request, for a node gives nothing twice.
 pub(super) fn capabilities() -> Vec<mesos::slave_info::Capability> {
     use mesos::slave_info::capability::Type;
-    let all = [Type::MultiRole, Type::HierarchicalRole, Type::ReservationRefinement];
+    let all = [
+        Type::MultiRole,
+        Type::HierarchicalRole,
+        Type::ReservationRefinement,
+        Type::ResourceProvider,
+        Type::ResizeVolume,
+        Type::AgentOperationFeedback,
+        Type::AgentDraining,
+        Type::TaskResourceLimits,
+    ];
     all.map(|kind| mesos::slave_info::Capability { r#type: Some(kind as i32) }).into()
 }
 
@@ -22,6 +33,14 @@ fn megabytes(bytes: u32) -> f64 {
 /// Bytes of an amount in thousandths of a megabyte.
 pub(super) fn bytes_of_milli_mb(milli: i64) -> u32 {
     u32::try_from(i128::from(milli) * (1 << 20) / 1000).unwrap_or(u32::MAX)
+}
+
+/// The container that a real agent would run an executor in: a UUID that is the same whenever it is asked for.
+pub(super) fn container_id(slave_id: &str, framework_id: &str, executor_id: &str) -> String {
+    let digest = Sha256::digest([slave_id, "\0", framework_id, "\0", executor_id].concat());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
 }
 
 pub(super) fn slave_info(
@@ -66,13 +85,12 @@ pub(super) fn slave_info(
             attributes.push(text_attribute("on", name));
         }
     }
+    let has = amounts.into_iter().filter(|(_, amount)| *amount >= 0.001);
+    let (resources, attributes) =
+        config.offers.apply(&eui64, has.map(|(name, amount)| scalar(name, amount)).collect(), attributes);
     mesos::SlaveInfo {
-        hostname: format!("{eui64}.{}", config.domain),
-        resources: amounts
-            .into_iter()
-            .filter(|(_, amount)| *amount >= 0.001)
-            .map(|(name, amount)| scalar(name, amount))
-            .collect(),
+        hostname: config.offers.hostname(&eui64).unwrap_or_else(|| format!("{eui64}.{}", config.domain)),
+        resources,
         attributes,
         id: slave_id.map(|value| mesos::SlaveId { value: value.to_owned() }),
         checkpoint: Some(true),

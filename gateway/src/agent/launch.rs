@@ -1,46 +1,113 @@
 //! From what a framework sends to what a node runs.
 
+use super::checks;
 use super::info::bytes_of_milli_mb;
-use mesos_proto::mesos::{CommandInfo, TaskInfo};
+use mesos_proto::mesos::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo};
 use mesos_proto::resources::Scalars;
 use node_proto::limits::DOCUMENT_MAX;
-use node_proto::{Capabilities, Document};
+use node_proto::{Capabilities, Check, Document};
 
 /// Label of a task that names its capabilities, separated by commas, instead of the usual ones.
 pub const CAPABILITY_LABEL: &str = "capabilities";
+
+/// The longest time limit that fits the order, seconds.
+const RUN_MAX_S: i64 = u32::MAX as i64;
 
 /// A launch as the node will get it, but for the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub uri: String,
-    pub document: Vec<u8>,
     pub cpu_permille: u16,
     pub mem_bytes: u32,
     pub capabilities: u16,
+    pub max_run_s: u32,
+    entry: String,
+    args: Vec<u8>,
+    env: Vec<u8>,
+    data: Vec<u8>,
+    check: Option<checks::Check>,
 }
 
-/// Reads a command task; the error is for the framework.
-pub(super) fn plan(task: &TaskInfo) -> Result<Plan, String> {
-    if task.executor.is_some() {
-        return Err(
-            "a node runs no custom executor: send a command with the URI of a .wasm or .tbf image".into()
-        );
+impl Plan {
+    /// The document that goes with the launch; empty if there is nothing to say.
+    pub fn document(&self, signature: Option<&[u8; 64]>) -> Result<Vec<u8>, String> {
+        let check = self.check.as_ref().map(|check| Check {
+            entry: &check.entry,
+            delay_s: check.delay_s,
+            interval_s: check.interval_s,
+            timeout_s: check.timeout_s,
+            grace_s: check.grace_s,
+            failures: check.failures,
+        });
+        let document = Document {
+            entry: &self.entry,
+            args: &self.args,
+            env: &self.env,
+            data: &self.data,
+            check,
+            signature: signature.map_or(&[], |signature| signature),
+        };
+        if document == Document::default() {
+            return Ok(Vec::new());
+        }
+        let bytes = postcard::to_allocvec(&document).map_err(|error| error.to_string())?;
+        if bytes.len() > DOCUMENT_MAX {
+            return Err(format!(
+                "arguments, environment and data take {} bytes; a node takes {DOCUMENT_MAX}",
+                bytes.len()
+            ));
+        }
+        Ok(bytes)
     }
-    if task.container.is_some() {
+}
+
+/// Reads a task: a command, one of a default executor's group, or one of a custom executor, whose image it is then
+/// that runs. The error is for the framework.
+pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool) -> Result<Plan, String> {
+    let custom = executor.filter(|_| !group);
+    let containers = [task.container.as_ref(), executor.and_then(|executor| executor.container.as_ref())];
+    if containers.into_iter().flatten().any(means_something) {
         return Err("a node runs no container: send a command with the URI of a .wasm or .tbf image".into());
     }
-    let command = task.command.as_ref().ok_or("the task has no command")?;
+    let command = match custom {
+        Some(executor) => executor.command.as_ref().ok_or("the executor has no command")?,
+        None => task.command.as_ref().ok_or("the task has no command")?,
+    };
     let uri = image_uri(command)?;
-    let document = document(command, &uri)?;
+    let (entry, args, env) = words(command, &uri)?;
     let granted = Scalars::of(&task.resources);
     let cpu_permille = u16::try_from(granted.milli("cpus")).map_err(|_| "more cpus than a node has")?;
-    Ok(Plan {
-        document,
+    let max_run_s = task.max_completion_time.as_ref().map_or(Ok(0), |time| {
+        // Rounded up: a task gets the time it was promised.
+        let seconds = time.nanoseconds.div_euclid(1_000_000_000)
+            + i64::from(time.nanoseconds.rem_euclid(1_000_000_000) > 0);
+        u32::try_from(seconds.clamp(1, RUN_MAX_S)).map_err(|error| error.to_string())
+    })?;
+    let data = [task.data.as_deref(), custom.and_then(|executor| executor.data.as_deref())];
+    let plan = Plan {
         cpu_permille,
         mem_bytes: bytes_of_milli_mb(granted.milli("mem")),
         capabilities: capabilities(task, &granted)?,
+        max_run_s,
         uri,
-    })
+        entry,
+        args,
+        env,
+        data: data.into_iter().flatten().next().unwrap_or_default().to_vec(),
+        check: checks::plan(task)?,
+    };
+    plan.document(Some(&[0; 64]))?; // what is too long is said before the image is fetched
+    Ok(plan)
+}
+
+/// Frameworks send an empty container to everybody; it asks for nothing.
+fn means_something(container: &ContainerInfo) -> bool {
+    let empty = ContainerInfo {
+        r#type: mesos_proto::mesos::container_info::Type::Mesos as i32,
+        ..Default::default()
+    };
+    let with_info = ContainerInfo { mesos: Some(Default::default()), ..empty.clone() };
+    *container != empty && *container != with_info
 }
 
 fn image_uri(command: &CommandInfo) -> Result<String, String> {
@@ -55,9 +122,9 @@ fn image_uri(command: &CommandInfo) -> Result<String, String> {
     }
 }
 
-/// Entry, arguments and environment; empty if there are none. `value` names the entry, unless it names the image
-/// file, as one writes a program: then the entry is the usual one. With `shell` its further words are arguments.
-fn document(command: &CommandInfo, uri: &str) -> Result<Vec<u8>, String> {
+/// Entry, arguments and environment. `value` names the entry, unless it names the image file, as one writes a
+/// program: then the entry is the usual one. With `shell` its further words are arguments.
+fn words(command: &CommandInfo, uri: &str) -> Result<(String, Vec<u8>, Vec<u8>), String> {
     let value = command.value.as_deref().unwrap_or_default();
     let (entry, words): (&str, Vec<&str>) = if command.shell.unwrap_or(true) {
         let mut words = value.split_whitespace();
@@ -91,18 +158,7 @@ fn document(command: &CommandInfo, uri: &str) -> Result<Vec<u8>, String> {
         }
         env.extend_from_slice(format!("{}={value}\0", variable.name).as_bytes());
     }
-    if entry.is_empty() && args.is_empty() && env.is_empty() {
-        return Ok(Vec::new());
-    }
-    let bytes = postcard::to_allocvec(&Document { entry, args: &args, env: &env, ..Default::default() })
-        .map_err(|e| e.to_string())?;
-    if bytes.len() > DOCUMENT_MAX {
-        return Err(format!(
-            "arguments and environment take {} bytes; a node takes {DOCUMENT_MAX}",
-            bytes.len()
-        ));
-    }
-    Ok(bytes)
+    Ok((entry.to_owned(), args, env))
 }
 
 /// By the label, or: log, message, sleep and time for everyone, devices for those who hold the resource.
@@ -159,22 +215,22 @@ mod tests {
     #[test]
     fn what_frameworks_send_is_understood() {
         let read = |task: &TaskInfo| {
-            let plan = plan(task).unwrap();
-            let document: Document = postcard::from_bytes(&plan.document).unwrap();
+            let document = plan(task, None, false).unwrap().document(None).unwrap();
+            let document: Document = postcard::from_bytes(&document).unwrap();
             (document.entry.to_owned(), document.args.to_vec())
         };
         let shell = task("http://h/x/blink.wasm", "./blink.wasm 6 150", true, &[]);
         assert_eq!(read(&shell), (String::new(), b"6\x00150\x00".to_vec()));
         let exec = task("/tmp/blink.wasm#sha256=00", "fast", false, &["6", "a b"]);
         assert_eq!(read(&exec), ("fast".into(), b"6\0a b\0".to_vec()));
-        let plan = plan(&task("/tmp/blink.wasm", "blink", true, &[])).unwrap();
-        assert!(plan.document.is_empty());
+        let plan = plan(&task("/tmp/blink.wasm", "blink", true, &[]), None, false).unwrap();
+        assert!(plan.document(None).unwrap().is_empty());
         assert_eq!((plan.cpu_permille, plan.mem_bytes), (250, 32_505), "0.031 MB: Mesos counts thousandths");
     }
 
     #[test]
     fn what_a_node_cannot_do_is_said() {
-        let refused = |task: &TaskInfo| plan(task).unwrap_err();
+        let refused = |task: &TaskInfo| plan(task, None, false).unwrap_err();
         assert!(refused(&task("/tmp/blink.tar", "x", true, &[])).contains("no URI"));
         assert!(refused(&task("/a.wasm", "a;b", true, &[])).contains("not the name"));
         assert!(refused(&task("/a.wasm", "run", false, &["x"; 600])).contains("take"));
@@ -186,15 +242,46 @@ mod tests {
         let variable = environment::Variable { name: "A".into(), value: Some("\0".into()), r#type: None };
         nul.command.as_mut().unwrap().environment = Some(Environment { variables: vec![variable] });
         assert!(refused(&nul).contains("cannot be passed on"));
+        let mut docker = task("/a.wasm", "", true, &[]);
+        let kind = mesos_proto::mesos::container_info::Type::Docker as i32;
+        docker.container = Some(ContainerInfo { r#type: kind, ..Default::default() });
+        assert!(refused(&docker).contains("no container"));
+    }
+
+    #[test]
+    fn an_empty_container_asks_for_nothing() {
+        let mut plain = task("/a.wasm", "", true, &[]);
+        let kind = mesos_proto::mesos::container_info::Type::Mesos as i32;
+        plain.container = Some(ContainerInfo { r#type: kind, ..Default::default() });
+        assert!(plan(&plain, None, false).is_ok());
+    }
+
+    #[test]
+    fn a_custom_executor_brings_the_image_and_the_task_its_data() {
+        let mut with_data = task("/a.wasm", "", true, &[]);
+        let command = with_data.command.take();
+        with_data.data = Some(b"7".to_vec());
+        with_data.max_completion_time = Some(mesos_proto::mesos::DurationInfo { nanoseconds: 1_500_000_000 });
+        let executor = ExecutorInfo { command, ..Default::default() };
+        let planned = plan(&with_data, Some(&executor), false).unwrap();
+        assert_eq!((planned.uri.as_str(), planned.max_run_s), ("/a.wasm", 2));
+        let document = planned.document(Some(&[3; 64])).unwrap();
+        let document: Document = postcard::from_bytes(&document).unwrap();
+        assert_eq!((document.data, document.signature), (&b"7"[..], &[3; 64][..]));
+        assert!(
+            plan(&with_data, Some(&executor), true).is_err(),
+            "tasks of a group have commands of their own"
+        );
     }
 
     #[test]
     fn devices_come_with_their_resource() {
         let mut with_led = task("/a.wasm", "", true, &[]);
-        assert!(!Capabilities(plan(&with_led).unwrap().capabilities).has(Capabilities::LED));
+        assert!(!Capabilities(plan(&with_led, None, false).unwrap().capabilities).has(Capabilities::LED));
         with_led.resources.push(scalar("leds", 1.0));
         assert!(
-            Capabilities(plan(&with_led).unwrap().capabilities).has(Capabilities::LED | Capabilities::LOG)
+            Capabilities(plan(&with_led, None, false).unwrap().capabilities)
+                .has(Capabilities::LED | Capabilities::LOG)
         );
     }
 }

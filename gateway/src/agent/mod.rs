@@ -8,26 +8,42 @@
 //! Nothing is sent for an agent that a real master would abort on: updates carry their pid and both UUIDs, a
 //! re-registration its agent id, tasks their allocation, each task once.
 
+mod auth;
+mod checks;
+mod executors;
+mod inbox;
 mod info;
 mod launch;
+mod operations;
+mod orders;
 mod registration;
+mod reports;
+mod reservations;
+mod streams;
 mod task;
-mod updates;
 mod view;
 
+pub use checks::LEASE;
 pub use launch::CAPABILITY_LABEL;
 pub use view::{AgentView, TaskView};
 
 use crate::bridge::{FromNode, NodeId, ToNode};
+use crate::offers::Offers;
 use crate::store::{Table, Write};
-use libprocess::{Message as WireMessage, Upid};
+use auth::Auth;
+use executors::ExecutorKey;
+use libprocess::Upid;
+use mesos_proto::cram::Credential;
 use mesos_proto::{internal, mesos};
-use node_proto::{ImageHandle, Kind, Register, TaskHandle, Usage};
+use node_proto::{ImageHandle, Kind, Register, TaskHandle};
+use operations::Operation;
 use prost::{Message, Name};
 use registration::Registration;
+use reservations::Reserved;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use task::{LogRing, Task, TaskRecord};
+use streams::Said;
+use task::{LogRing, Progress, Task, TaskRecord};
 
 /// Logs of tasks kept per node, those that run included.
 const LOGS_MAX: usize = 16;
@@ -41,6 +57,41 @@ pub struct Config {
     pub domain: String,
     /// Port stated in `SlaveInfo`; informational.
     pub port: u16,
+    /// Unix time, milliseconds, of moment 0 of the clock that all calls are given.
+    pub epoch_ms: u64,
+    /// What to prove to the master before registering, if anything.
+    pub credential: Option<Credential>,
+    /// What the operator says of nodes' resources and attributes.
+    pub offers: Offers,
+}
+
+/// What was done and what was refused, over all agents.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Registrations that a master answered.
+    pub registrations: u64,
+    /// Attempts to authenticate that came to nothing.
+    pub authentications_failed: u64,
+    /// Status updates made.
+    pub updates: u64,
+    /// Status updates sent, those sent again included.
+    pub updates_sent: u64,
+    /// Messages whose body could not be read.
+    pub malformed: u64,
+    /// Messages of names that no agent knows.
+    pub unknown: u64,
+    /// Orders from somebody who is not the master.
+    pub not_master: u64,
+    /// Orders for another agent id than the actor has.
+    pub wrong_agent: u64,
+    /// Orders for frameworks that are not here.
+    pub unknown_framework: u64,
+    /// Framework messages for nobody, or too long for the radio.
+    pub messages_dropped: u64,
+    /// Tasks not taken in because too many wait for acknowledgements.
+    pub tasks_ignored: u64,
+    /// Operations on resources that a node cannot do.
+    pub operations_refused: u64,
 }
 
 /// What a step produced.
@@ -76,6 +127,8 @@ pub struct Image {
     pub digest: [u8; 32],
     /// What it is.
     pub kind: Kind,
+    /// The publisher's Ed25519 signature, if it is signed.
+    pub signature: Option<[u8; 64]>,
 }
 
 /// What of an agent is on disk.
@@ -85,6 +138,17 @@ struct AgentRecord {
     slave_id: Option<String>,
     next_task: TaskHandle,
     register: Register,
+    /// The operator empties this agent.
+    drain: Option<Drain>,
+    /// The start of the node in which the master shut the agent down: it stays away until the next.
+    shut_down_at_boot: Option<u32>,
+}
+
+/// How an agent is drained.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Drain {
+    /// Its tasks are reported as gone.
+    mark_gone: bool,
 }
 
 /// What of a framework on a node is on disk.
@@ -99,11 +163,19 @@ struct FrameworkRecord {
 struct Agent {
     record: AgentRecord,
     registration: Registration,
+    auth: Auth,
     /// The node's lease is live: pings are answered.
     live: bool,
     power: node_proto::Power,
     frameworks: BTreeMap<String, FrameworkRecord>,
+    /// Encoded `ExecutorInfo`s of those that frameworks named.
+    executors: BTreeMap<ExecutorKey, Vec<u8>>,
+    /// Executors that are shut down, and until when they may end by themselves.
+    stopping: BTreeMap<ExecutorKey, u64>,
     tasks: BTreeMap<TaskHandle, Task>,
+    reserved: Reserved,
+    /// By UUID.
+    operations: BTreeMap<Vec<u8>, Operation>,
     logs: VecDeque<LogRing>,
     wake_ms: u64,
 }
@@ -113,14 +185,57 @@ impl Agent {
         actor_name(self.record.actor)
     }
 
+    fn is_registered(&self) -> bool {
+        matches!(self.registration, Registration::Registered { .. })
+    }
+
+    fn is_shut_down(&self) -> bool {
+        self.record.shut_down_at_boot == Some(self.record.register.boot)
+    }
+
     fn find(&self, framework: &str, task_id: &str) -> Option<TaskHandle> {
         let found = self.tasks.iter().find(|(_, task)| task.is(framework, task_id));
         found.map(|(handle, _)| *handle)
+    }
+
+    /// The task whose oldest unacknowledged update has this UUID.
+    fn find_head(&mut self, framework: &str, task_id: &str, uuid: &[u8]) -> Option<(TaskHandle, &mut Task)> {
+        let found = self.tasks.iter_mut().find(|(_, task)| {
+            task.progress.updates.front().is_some_and(|head| head.uuid == uuid) && task.is(framework, task_id)
+        });
+        found.map(|(handle, task)| (*handle, task))
+    }
+
+    /// The resources, each allocated to a role: a master aborts on one that is not. Old masters leave it to the
+    /// agent, for frameworks of one role (src/slave/slave.cpp, `run`).
+    fn allocated(&self, framework: &str, mut resources: Vec<mesos::Resource>) -> Vec<mesos::Resource> {
+        let missing = resources.iter_mut().filter(|resource| {
+            resource.allocation_info.as_ref().is_none_or(|allocation| allocation.role.is_none())
+        });
+        let role = || {
+            let record = self.frameworks.get(framework)?;
+            let info = mesos::FrameworkInfo::decode(record.info.as_slice()).ok()?;
+            info.roles.into_iter().next().or(info.role)
+        };
+        let mut known: Option<String> = None;
+        for resource in missing {
+            let role = known.get_or_insert_with(|| role().unwrap_or_else(|| "*".into())).clone();
+            resource.allocation_info = Some(mesos::resource::AllocationInfo { role: Some(role) });
+        }
+        resources
     }
 }
 
 fn actor_name(number: u32) -> String {
     format!("slave({number})")
+}
+
+/// The number of the agent that an actor belongs to: its own name, or that of its authenticatee.
+pub fn actor_number(actor: &str) -> Option<u32> {
+    let name = actor.strip_suffix(')')?;
+    let number = name.strip_prefix("slave(").or_else(|| name.strip_prefix(auth::AUTHENTICATEE))?;
+    // As it is written here, and no other way.
+    number.parse().ok().filter(|parsed: &u32| parsed.to_string() == number)
 }
 
 /// All virtual agents.
@@ -132,7 +247,12 @@ pub struct Agents {
     by_actor: HashMap<u32, NodeId>,
     next_actor: u32,
     wakes: BTreeSet<(u64, NodeId)>,
+    /// Tasks that wait for an image, by its URI.
+    waiting: HashMap<String, BTreeSet<(NodeId, TaskHandle)>>,
     outputs: VecDeque<Output>,
+    counters: Counters,
+    /// Tells this run of the gateway from others.
+    run: u64,
     random: u64,
 }
 
@@ -153,7 +273,10 @@ impl Agents {
             by_actor: HashMap::new(),
             next_actor: 1,
             wakes: BTreeSet::new(),
+            waiting: HashMap::new(),
             outputs: VecDeque::new(),
+            counters: Counters::default(),
+            run: seed,
             random: seed | 1,
         };
         for (_, key, value) in records.iter().filter(|(table, ..)| *table == Table::Agent) {
@@ -162,33 +285,68 @@ impl Agents {
                 _ => tracing::warn!("skipping an unreadable agent record"),
             }
         }
+        let mut progress: HashMap<&[u8], Progress> = HashMap::new();
+        for (_, key, value) in records.iter().filter(|(table, ..)| *table == Table::Progress) {
+            match postcard::from_bytes(value) {
+                Ok(read) => drop(progress.insert(key, read)),
+                Err(_) => tracing::warn!("skipping an unreadable record of a task's progress"),
+            }
+        }
         for (table, key, value) in records {
-            let Some((id, rest)) = key.split_at_checked(8) else { continue };
-            let Some(agent) = id.try_into().ok().and_then(|id| agents.nodes.get_mut(&NodeId(id))) else {
-                continue;
-            };
-            match table {
-                Table::Framework => {
-                    if let (Ok(id), Ok(record)) = (std::str::from_utf8(rest), postcard::from_bytes(value)) {
-                        agent.frameworks.insert(id.to_owned(), record);
-                    }
-                }
-                Table::Task => {
-                    let handle = <[u8; 2]>::try_from(rest).map(TaskHandle::from_be_bytes);
-                    match (handle, postcard::from_bytes::<TaskRecord>(value)) {
-                        (Ok(handle), Ok(record)) => {
-                            if let Some(uri) = record.waits_for() {
-                                agents.outputs.push_back(Output::Fetch(uri.to_owned()));
-                            }
-                            agent.tasks.insert(handle, Task::new(record, now_ms));
-                        }
-                        _ => tracing::warn!("skipping an unreadable task record"),
-                    }
-                }
-                _ => {}
+            if agents.restore(*table, key, value, &mut progress, now_ms).is_none() {
+                tracing::warn!(?table, "skipping an unreadable record");
             }
         }
         agents
+    }
+
+    /// Takes in one record; `None` if it makes no sense.
+    fn restore(
+        &mut self,
+        table: Table,
+        key: &[u8],
+        value: &[u8],
+        progress: &mut HashMap<&[u8], Progress>,
+        now_ms: u64,
+    ) -> Option<()> {
+        use Table::*;
+        if !matches!(table, Framework | Task | Executor | Reserved | Operation) {
+            return Some(());
+        }
+        let (id, rest) = key.split_at_checked(8)?;
+        let id = NodeId(id.try_into().ok()?);
+        let agent = self.nodes.get_mut(&id)?;
+        match table {
+            Framework => {
+                let name = std::str::from_utf8(rest).ok()?.to_owned();
+                agent.frameworks.insert(name, postcard::from_bytes(value).ok()?);
+            }
+            Task => {
+                let handle = TaskHandle::from_be_bytes(rest.try_into().ok()?);
+                let record: TaskRecord = postcard::from_bytes(value).ok()?;
+                let task = task::Task::new(record, progress.remove(key)?, now_ms);
+                if let Some(uri) = task.waits_for() {
+                    self.outputs.push_back(Output::Fetch(uri.to_owned()));
+                    self.waiting.entry(uri.to_owned()).or_default().insert((id, handle));
+                }
+                agent.tasks.insert(handle, task);
+            }
+            Executor => drop(agent.executors.insert(executors::read_key(rest)?, value.to_vec())),
+            Reserved => {
+                let resources: Vec<Vec<u8>> = postcard::from_bytes(value).ok()?;
+                let resources: Vec<mesos::Resource> = resources
+                    .iter()
+                    .filter_map(|bytes| mesos::Resource::decode(bytes.as_slice()).ok())
+                    .collect();
+                agent.reserved = reservations::Reserved::of(&resources);
+            }
+            Operation => {
+                let operation = operations::Operation::new(value.to_vec(), now_ms);
+                agent.operations.insert(rest.to_vec(), operation);
+            }
+            _ => {}
+        }
+        Some(())
     }
 
     fn insert(&mut self, id: NodeId, record: AgentRecord) {
@@ -198,29 +356,34 @@ impl Agents {
         let agent = Agent {
             record,
             registration: Registration::Away,
+            auth: Auth::Unproved,
             live: false,
             power,
             frameworks: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            stopping: BTreeMap::new(),
             tasks: BTreeMap::new(),
+            reserved: Reserved::default(),
+            operations: BTreeMap::new(),
             logs: VecDeque::new(),
             wake_ms: u64::MAX,
         };
         self.nodes.insert(id, agent);
     }
 
-    /// True if there is such an actor; a message to another is answered 404.
-    pub fn is_hosted(&self, actor: &str) -> bool {
-        self.by_name(actor).is_some()
-    }
-
-    /// The names of all actors, for the transport.
-    pub fn actors(&self) -> impl Iterator<Item = String> + '_ {
-        self.by_actor.keys().map(|number| actor_name(*number))
+    /// Numbers of actors that have been given out: all from 1 to below this.
+    pub fn next_actor(&self) -> u32 {
+        self.next_actor
     }
 
     fn by_name(&self, actor: &str) -> Option<NodeId> {
-        let number = actor.strip_prefix("slave(")?.strip_suffix(')')?.parse().ok()?;
-        self.by_actor.get(&number).copied()
+        self.by_actor.get(&actor_number(actor)?).copied()
+    }
+
+    /// Gives up all agent ids, with their tasks: for a gateway that the master is to know at a new address.
+    pub fn start_anew(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.give_up_identity(id));
     }
 
     /// A master was found, lost or changed: every agent whose node is alive registers with it.
@@ -243,6 +406,11 @@ impl Agents {
         self.wakes.first().map(|(at, _)| *at)
     }
 
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
     /// Registers and resends what is due.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         while let Some((at, id)) = self.wakes.first().copied().filter(|(at, _)| *at <= now_ms) {
@@ -251,16 +419,21 @@ impl Agents {
                 agent.wake_ms = u64::MAX;
             }
             self.registration_due(id, now_ms);
+            self.shutdowns_due(id, now_ms);
             self.resend_due(id, now_ms);
+            self.operations_due(id, now_ms);
             self.rearm(id);
         }
     }
 
     fn rearm(&mut self, id: NodeId) {
         let Some(agent) = self.nodes.get_mut(&id) else { return };
-        let registered = matches!(agent.registration, Registration::Registered { .. });
-        let resend = agent.tasks.values().filter_map(Task::resend_at).min().filter(|_| registered);
-        let wake = agent.registration.next_ms().min(resend.unwrap_or(u64::MAX));
+        let mut wake = agent.registration.next_ms();
+        wake = agent.stopping.values().copied().fold(wake, u64::min);
+        if agent.is_registered() {
+            wake = agent.tasks.values().filter_map(Task::resend_at).fold(wake, u64::min);
+            wake = agent.operations.values().map(|held| held.resend_ms).fold(wake, u64::min);
+        }
         if wake != agent.wake_ms {
             self.wakes.remove(&(agent.wake_ms, id));
             agent.wake_ms = wake;
@@ -278,13 +451,16 @@ impl Agents {
             FromNode::Online(register) => self.online(id, register, now_ms),
             FromNode::Alive { power, usage } => {
                 if let Some(agent) = self.nodes.get_mut(&id) {
-                    agent.live = true;
+                    let was_live = std::mem::replace(&mut agent.live, true);
                     agent.power = power;
-                    usage.into_iter().for_each(|usage: Usage| {
+                    for usage in usage {
                         if let Some(task) = agent.tasks.get_mut(&usage.task) {
                             task.usage = Some(usage);
                         }
-                    });
+                    }
+                    if !was_live {
+                        self.lease_checks(id, now_ms);
+                    }
                     self.start_registration_if_away(id, now_ms);
                 }
             }
@@ -292,6 +468,7 @@ impl Agents {
                 if let Some(agent) = self.nodes.get_mut(&id) {
                     tracing::info!(node = %id, "lease lapsed: pings are no longer answered");
                     agent.live = false;
+                    self.lease_checks(id, now_ms);
                 }
             }
             FromNode::Forgot => self.node_forgot(id, now_ms),
@@ -314,21 +491,33 @@ impl Agents {
             None => {
                 let actor = self.next_actor;
                 tracing::info!(node = %id, actor, "new node");
-                self.insert(id, AgentRecord { actor, slave_id: None, next_task: 1, register });
+                let record = AgentRecord {
+                    actor,
+                    slave_id: None,
+                    next_task: 1,
+                    register,
+                    drain: None,
+                    shut_down_at_boot: None,
+                };
+                self.insert(id, record);
+                self.save_agent(id);
             }
             Some(agent) => {
                 if agent.record.register.inventory != register.inventory {
-                    // Resources of a registered agent cannot shrink in the master's book: it has to meet it anew.
+                    // The master has to hear what the node is now.
                     agent.registration = Registration::Away;
                 }
-                agent.record.register = register;
+                if agent.record.register != register {
+                    agent.record.register = register;
+                    self.save_agent(id);
+                }
             }
         }
         if let Some(agent) = self.nodes.get_mut(&id) {
             agent.live = true;
             agent.power = agent.record.register.inventory.power;
         }
-        self.save_agent(id);
+        self.lease_checks(id, now_ms);
         self.start_registration_if_away(id, now_ms);
     }
 
@@ -350,87 +539,6 @@ impl Agents {
         }
     }
 
-    // --- from the master ---
-
-    /// Takes a message for one of the actors. What cannot be read is dropped with a log line, as libprocess does.
-    pub fn from_master(&mut self, message: &WireMessage, now_ms: u64) {
-        let Some(id) = self.by_name(&message.to) else { return };
-        if let Err(error) = self.dispatch(id, message, now_ms) {
-            tracing::warn!(actor = message.to, name = message.name, %error, "dropping a malformed message");
-        }
-        self.rearm(id);
-    }
-
-    fn dispatch(&mut self, id: NodeId, message: &WireMessage, now_ms: u64) -> Result<(), prost::DecodeError> {
-        use internal::*;
-        let body = message.body.clone();
-        let Some(name) = message.name.strip_prefix("mesos.internal.") else { return Ok(()) };
-        match name {
-            PingSlaveMessage::NAME => {
-                self.pinged(id, message.from.as_ref(), PingSlaveMessage::decode(body)?, now_ms);
-            }
-            SlaveRegisteredMessage::NAME => {
-                let registered = SlaveRegisteredMessage::decode(body)?;
-                self.registered(id, registered.slave_id.value, registered.connection, &[], now_ms);
-            }
-            SlaveReregisteredMessage::NAME => {
-                let registered = SlaveReregisteredMessage::decode(body)?;
-                let (slave_id, connection) = (registered.slave_id.value, registered.connection);
-                self.registered(id, slave_id, connection, &registered.reconciliations, now_ms);
-            }
-            RunTaskMessage::NAME => self.run_task(id, RunTaskMessage::decode(body)?, now_ms),
-            RunTaskGroupMessage::NAME => self.run_task_group(id, RunTaskGroupMessage::decode(body)?, now_ms),
-            KillTaskMessage::NAME => self.kill_task(id, &KillTaskMessage::decode(body)?, now_ms),
-            StatusUpdateAcknowledgementMessage::NAME => {
-                self.acknowledged(id, &StatusUpdateAcknowledgementMessage::decode(body)?, now_ms);
-            }
-            FrameworkToExecutorMessage::NAME => {
-                self.framework_message(id, FrameworkToExecutorMessage::decode(body)?);
-            }
-            ShutdownFrameworkMessage::NAME => {
-                self.shutdown_framework(id, &ShutdownFrameworkMessage::decode(body)?.framework_id.value);
-            }
-            ShutdownExecutorMessage::NAME => {
-                self.shutdown_executor(id, &ShutdownExecutorMessage::decode(body)?, now_ms);
-            }
-            UpdateFrameworkMessage::NAME => {
-                self.update_framework(id, UpdateFrameworkMessage::decode(body)?, now_ms);
-            }
-            ShutdownMessage::NAME => {
-                let why = ShutdownMessage::decode(body)?.message.unwrap_or_default();
-                self.shutdown(id, &why);
-            }
-            other => tracing::debug!(other, "no use for this message"),
-        }
-        Ok(())
-    }
-
-    fn framework_message(&mut self, id: NodeId, message: internal::FrameworkToExecutorMessage) {
-        let Some(agent) = self.nodes.get(&id) else { return };
-        // A command task's executor has the task's id.
-        let found = agent.find(&message.framework_id.value, &message.executor_id.value);
-        let Some(task) = found else { return };
-        if message.data.len() > node_proto::limits::MESSAGE_DATA_MAX {
-            tracing::warn!(node = %id, bytes = message.data.len(), "framework message is too long for the radio");
-            return;
-        }
-        self.outputs.push_back(Output::ToNode(id, ToNode::Message { task, data: message.data }));
-    }
-
-    fn update_framework(&mut self, id: NodeId, message: internal::UpdateFrameworkMessage, now_ms: u64) {
-        let framework = message.framework_id.value;
-        let Some(agent) = self.nodes.get_mut(&id) else { return };
-        let Some(record) = agent.frameworks.get_mut(&framework) else { return };
-        record.pid = message.pid;
-        if let Some(info) = message.framework_info {
-            record.info = info.encode_to_vec();
-        }
-        let record = record.clone();
-        self.put_framework(id, &framework, &record);
-        // The scheduler may be a new one that has seen nothing: heads of its streams go out again at once.
-        self.resend_framework(id, &framework, now_ms);
-    }
-
     // --- small things ---
 
     fn send<M: Message + Name>(&mut self, id: NodeId, message: &M) {
@@ -440,14 +548,26 @@ impl Agents {
     }
 
     fn send_to<M: Message + Name>(&mut self, id: NodeId, to: Upid, message: &M) {
-        let Some(agent) = self.nodes.get(&id) else { return };
-        let from = agent.actor();
-        self.outputs.push_back(Output::Send {
-            from,
-            to,
-            name: M::full_name(),
-            body: message.encode_to_vec(),
-        });
+        if let Some(agent) = self.nodes.get(&id) {
+            let from = agent.actor();
+            self.send_as(from, to, message);
+        }
+    }
+
+    fn send_as<M: Message + Name>(&mut self, from: String, to: Upid, message: &M) {
+        let (name, body) = (M::full_name(), message.encode_to_vec());
+        self.outputs.push_back(Output::Send { from, to, name, body });
+    }
+
+    fn framework_can(
+        &self,
+        id: NodeId,
+        framework: &str,
+        wanted: mesos::framework_info::capability::Type,
+    ) -> bool {
+        let held = self.nodes.get(&id).and_then(|agent| agent.frameworks.get(framework));
+        held.and_then(|held| mesos::FrameworkInfo::decode(held.info.as_slice()).ok())
+            .is_some_and(|info| info.capabilities.iter().any(|held| held.r#type == Some(wanted as i32)))
     }
 
     fn save_agent(&mut self, id: NodeId) {
@@ -462,7 +582,14 @@ impl Agents {
         self.outputs.push_back(Output::Write(Write::Put(Table::Framework, key, bytes_of(record))));
     }
 
-    fn delete_framework(&mut self, id: NodeId, framework: &str) {
+    fn forget_framework(&mut self, id: NodeId, framework: &str) {
+        let Some(agent) = self.nodes.get_mut(&id) else { return };
+        let executors: Vec<String> =
+            agent.executors.keys().filter(|key| key.0 == framework).map(|key| key.1.clone()).collect();
+        agent.frameworks.remove(framework);
+        for executor in executors {
+            self.executor_idle(id, framework, &executor, 0);
+        }
         let key = [&id.0[..], framework.as_bytes()].concat();
         self.outputs.push_back(Output::Write(Write::Delete(Table::Framework, key)));
     }

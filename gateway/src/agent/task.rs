@@ -1,7 +1,7 @@
 //! One task of a virtual agent and its records.
 
-use super::FrameworkRecord;
-use mesos_proto::mesos;
+use super::{Agent, FrameworkRecord};
+use mesos_proto::mesos::{self, TaskState};
 use node_proto::{TaskHandle, Usage};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -15,14 +15,25 @@ pub(super) const RESEND_MAX_MS: u64 = 600_000;
 const LOG_MAX: usize = 64 << 10;
 
 /// How far a launch has come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Phase {
-    /// The image of this URI is being fetched to the gateway.
-    Fetching(String),
+    /// The image is being fetched to the gateway.
+    Fetching,
     /// The order is in the node's mailbox or beyond.
     Delivered,
     /// It has ended; updates may wait.
     Ended,
+}
+
+/// What a task runs under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Style {
+    /// Nothing but itself: its executor is of the agent's making and has the task's id.
+    Command,
+    /// An executor of the framework's.
+    Custom,
+    /// A default executor, in the group that was launched with this number.
+    Group(u32),
 }
 
 /// A status update on its way to the scheduler. Its UUID is that in the status, for ever.
@@ -35,26 +46,46 @@ pub(super) struct Update {
     pub timestamp: f64,
 }
 
-/// What of a task is on disk.
+/// What of a task is on disk and never changes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct TaskRecord {
     pub framework_id: String,
     pub task_id: String,
     pub executor_id: String,
+    pub style: Style,
+    /// Where the image comes from; empty for a task that is refused.
+    pub uri: String,
     /// An encoded `TaskInfo`; empty for a task that is only known by its name.
     pub info: Vec<u8>,
+}
+
+/// What of a task is on disk and changes: small, for it is written with every status.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Progress {
     pub phase: Phase,
     pub state: i32,
     pub updates: VecDeque<Update>,
     pub image_len: u32,
     pub document_len: u16,
+    /// A kill was ordered.
+    pub killing: bool,
+    /// What its health check said last.
+    pub healthy: Option<bool>,
+    /// What its check returned last.
+    pub checked: Option<i32>,
 }
 
-impl TaskRecord {
-    pub fn waits_for(&self) -> Option<&str> {
-        match &self.phase {
-            Phase::Fetching(uri) => Some(uri),
-            _ => None,
+impl Progress {
+    pub fn new(phase: Phase) -> Self {
+        Self {
+            phase,
+            state: TaskState::TaskStaging as i32,
+            updates: VecDeque::new(),
+            image_len: 0,
+            document_len: 0,
+            killing: false,
+            healthy: None,
+            checked: None,
         }
     }
 }
@@ -62,14 +93,15 @@ impl TaskRecord {
 /// One task.
 pub(super) struct Task {
     pub record: TaskRecord,
+    pub progress: Progress,
     pub resend_ms: u64,
     pub pause_ms: u64,
     pub usage: Option<Usage>,
 }
 
 impl Task {
-    pub fn new(record: TaskRecord, now_ms: u64) -> Self {
-        Self { record, resend_ms: now_ms, pause_ms: RESEND_MS, usage: None }
+    pub fn new(record: TaskRecord, progress: Progress, now_ms: u64) -> Self {
+        Self { record, progress, resend_ms: now_ms, pause_ms: RESEND_MS, usage: None }
     }
 
     pub fn is(&self, framework: &str, task_id: &str) -> bool {
@@ -88,8 +120,20 @@ impl Task {
         &self.record.executor_id
     }
 
+    pub fn state(&self) -> TaskState {
+        TaskState::try_from(self.progress.state).unwrap_or(TaskState::TaskUnknown)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.progress.phase == Phase::Ended
+    }
+
+    pub fn waits_for(&self) -> Option<&str> {
+        (self.progress.phase == Phase::Fetching).then_some(&self.record.uri)
+    }
+
     pub fn resend_at(&self) -> Option<u64> {
-        self.record.updates.front().map(|_| self.resend_ms)
+        self.progress.updates.front().map(|_| self.resend_ms)
     }
 
     pub fn info(&self) -> Option<mesos::TaskInfo> {
@@ -99,19 +143,21 @@ impl Task {
         mesos::TaskInfo::decode(self.record.info.as_slice()).ok()
     }
 
-    /// The task as a re-registration states it. State and UUID of the update under way are both there or neither:
-    /// a master aborts on one without the other.
-    pub fn to_mesos(&self, slave_id: &str) -> Option<mesos::Task> {
+    /// The task as a re-registration states it. State and UUID of the update under way are both there or neither,
+    /// and each resource is allocated to a role: a master aborts otherwise.
+    pub fn to_mesos(&self, slave_id: &str, agent: &Agent) -> Option<mesos::Task> {
         let info = self.info()?;
-        let head = self.record.updates.front();
+        let head = self.progress.updates.front();
+        let executor_id = (self.record.style != Style::Command)
+            .then(|| mesos::ExecutorId { value: self.record.executor_id.clone() });
         Some(mesos::Task {
             name: info.name,
             task_id: info.task_id,
             framework_id: mesos::FrameworkId { value: self.record.framework_id.clone() },
-            executor_id: None, // command tasks: their executor is no executor to the master
+            executor_id,
             slave_id: mesos::SlaveId { value: slave_id.to_owned() },
-            state: self.record.state,
-            resources: info.resources,
+            state: self.progress.state,
+            resources: agent.allocated(&self.record.framework_id, info.resources),
             statuses: head
                 .and_then(|update| mesos::TaskStatus::decode(&*update.status).ok())
                 .into_iter()
@@ -119,10 +165,29 @@ impl Task {
             status_update_state: head.map(|update| update.state),
             status_update_uuid: head.map(|update| update.uuid.clone()),
             labels: info.labels,
+            discovery: info.discovery,
+            container: info.container,
+            health_check: info.health_check,
             kill_policy: info.kill_policy,
-            ..Default::default()
+            limits: info.limits,
+            user: None,
         })
     }
+}
+
+pub(super) fn is_terminal(state: TaskState) -> bool {
+    use TaskState::*;
+    matches!(
+        state,
+        TaskFinished
+            | TaskFailed
+            | TaskKilled
+            | TaskLost
+            | TaskError
+            | TaskDropped
+            | TaskGone
+            | TaskGoneByOperator
+    )
 }
 
 pub(super) fn framework_info(id: &str, record: &FrameworkRecord) -> Option<mesos::FrameworkInfo> {

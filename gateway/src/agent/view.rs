@@ -88,13 +88,13 @@ impl Agents {
                     TaskView {
                         task_id: task.task_id().to_owned(),
                         framework_id: task.framework_id().to_owned(),
-                        state: TaskState::try_from(task.record.state)
+                        state: TaskState::try_from(task.progress.state)
                             .map_or("?", |state| state.as_str_name()),
                         usage: task.usage,
                         cpu_permille: granted.milli("cpus"),
                         mem_bytes: info::bytes_of_milli_mb(granted.milli("mem")),
-                        total_bytes: task.record.image_len + u32::from(task.record.document_len),
-                        updates_waiting: task.record.updates.len(),
+                        total_bytes: task.progress.image_len + u32::from(task.progress.document_len),
+                        updates_waiting: task.progress.updates.len(),
                     }
                 })
                 .collect(),

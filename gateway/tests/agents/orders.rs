@@ -182,6 +182,8 @@ proptest! {
         rig.run_until(rig.now + 100_000);
         rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
         rig.restart();
+        // One of the messages may have shut the agent down until its node starts anew.
+        rig.node(FromNode::Online(node_proto::Register { boot: 2, ..online() }));
         prop_assert!(rig.await_registration().0.contains("egister"));
     }
 }

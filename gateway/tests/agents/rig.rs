@@ -30,7 +30,14 @@ pub fn master() -> Upid {
 }
 
 pub fn boot(records: &Records, seed: u64, now: u64) -> Agents {
-    let config = Config { version: "1.11.0".into(), domain: "micro".into(), port: 5051 };
+    let config = Config {
+        version: "1.11.0".into(),
+        domain: "micro".into(),
+        port: 5051,
+        epoch_ms: 0,
+        credential: None,
+        offers: Default::default(),
+    };
     Agents::new(config, "10.0.0.5:5051".parse().unwrap(), records, seed, now)
 }
 
@@ -189,7 +196,7 @@ impl Rig {
     }
 
     pub fn image(&mut self) {
-        let image = Image { handle: 3, len: 100, digest: [9; 32], kind: Kind::Wasm };
+        let image = Image { handle: 3, len: 100, digest: [9; 32], kind: Kind::Wasm, signature: None };
         self.agents.image(URI, Ok(image), self.now);
         self.drain();
     }

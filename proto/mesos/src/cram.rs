@@ -15,6 +15,36 @@ pub struct Credential {
     pub secret: Vec<u8>,
 }
 
+/// A file is not what Mesos' `--credential` takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {{\"principal\": ..., \"secret\": ...}}, or both in one line with a space between: {0}")]
+pub struct CredentialError(String);
+
+impl Credential {
+    /// Reads what `--credential` of `mesos-agent` takes: JSON, or the older line of principal and secret.
+    pub fn parse(text: &str) -> Result<Self, CredentialError> {
+        let error = |why: &str| CredentialError(why.to_owned());
+        let text = text.trim();
+        let (principal, secret) = if text.starts_with('{') {
+            let json: serde_json::Value =
+                serde_json::from_str(text).map_err(|why| CredentialError(why.to_string()))?;
+            let field = |name: &str| json.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+            let principal = field("principal").ok_or_else(|| error("no text under 'principal'"))?;
+            (principal, field("secret").ok_or_else(|| error("no text under 'secret'"))?)
+        } else {
+            let mut words = text.split_whitespace();
+            match (words.next(), words.next(), words.next()) {
+                (Some(principal), Some(secret), None) => (principal.to_owned(), secret.to_owned()),
+                _ => return Err(error("not two words")),
+            }
+        };
+        if principal.is_empty() || secret.is_empty() {
+            return Err(error("principal or secret is empty"));
+        }
+        Ok(Self { principal, secret: secret.into_bytes() })
+    }
+}
+
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
@@ -51,5 +81,18 @@ mod tests {
         assert!(!verify(&credential, b"<another>", said.as_bytes()));
         assert!(!verify(&credential, challenge, b"tim"));
         assert!(!format!("{credential:?}").contains("tan"));
+    }
+
+    #[test]
+    fn both_formats_of_the_file_are_read() {
+        let expected = Credential { principal: "agents".into(), secret: b"s3cret".to_vec() };
+        for text in ["agents s3cret\n", "{\"principal\": \"agents\", \"secret\": \"s3cret\"}"] {
+            assert_eq!(Credential::parse(text).unwrap(), expected);
+        }
+        for text in
+            ["", "agents", "a b c", "{}", "{\"principal\": 1, \"secret\": \"x\"}", "{\"principal\": \"a\""]
+        {
+            assert!(Credential::parse(text).is_err(), "{text}");
+        }
     }
 }

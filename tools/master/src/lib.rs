@@ -3,8 +3,6 @@
 //! [`core`] is the master as a state machine without I/O; [`allocator`] and [`policy`] decide who is offered what;
 //! [`run`] puts it on a port, where agents speak libprocess and schedulers, operators and browsers HTTP.
 
-#![allow(deprecated, reason = "Mesos' peers still send and expect the fields it deprecates")]
-
 pub mod allocator;
 pub mod core;
 mod driver;

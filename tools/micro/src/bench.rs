@@ -119,6 +119,8 @@ async fn launches(count: usize) -> Result<()> {
         state: dir.path().join("gateway"),
         domain: "micro".into(),
         sessions: Default::default(),
+        credential: None,
+        offers: Default::default(),
     })
     .await?;
     let mut node = Node::start(NodeConfig {

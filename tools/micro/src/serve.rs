@@ -3,7 +3,9 @@
 use agent_posix::{Node, NodeConfig, board::Board};
 use air::{Air, AirConfig, Conditions};
 use anyhow::{Context, Result, bail};
+use gateway::offers::Offers;
 use lowpan::Eui64;
+use mesos_proto::cram::Credential;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -90,6 +92,18 @@ pub struct GatewayArgs {
     /// Directory of the store and the image cache
     #[arg(long, default_value = "micro-gateway", value_name = "DIR")]
     state: PathBuf,
+    /// File with the principal and the secret to prove to the master, as for mesos-agent
+    #[arg(long, env = "MICRO_CREDENTIAL", value_name = "FILE")]
+    credential: Option<PathBuf>,
+    /// What nodes offer instead of all they have, as for mesos-agent: cpus:0.5;mem(role):0.064
+    #[arg(long, default_value = "", value_name = "RESOURCES")]
+    resources: String,
+    /// Attributes of all nodes, as for mesos-agent: site:north;floor:2
+    #[arg(long, default_value = "", value_name = "ATTRIBUTES")]
+    attributes: String,
+    /// TOML file with resources, attributes and hostnames of single nodes
+    #[arg(long, value_name = "FILE")]
+    nodes: Option<PathBuf>,
     /// Put after a node's EUI-64 to make its hostname
     #[arg(long, default_value = "micro", value_name = "NAME")]
     domain: String,
@@ -109,6 +123,17 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         Some(air) => gateway::LinkConfig::Radio { air, eui64: args.radio },
         None => gateway::LinkConfig::Udp(args.udp),
     };
+    let credential = match &args.credential {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            Some(Credential::parse(&text).with_context(|| format!("credential in {}", path.display()))?)
+        }
+        None => None,
+    };
+    let offers = match &args.nodes {
+        Some(path) => Offers::from_flags(&args.resources, &args.attributes)?.with_file(path)?,
+        None => Offers::from_flags(&args.resources, &args.attributes)?,
+    };
     let mut handle = gateway::run(gateway::Config {
         listen: args.listen,
         advertise: args.advertise,
@@ -122,6 +147,8 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
             poll_battery_s: args.poll_battery,
             ..Default::default()
         },
+        credential,
+        offers,
     })
     .await?;
     println!("gateway listens at {}", handle.address);

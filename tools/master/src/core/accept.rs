@@ -203,7 +203,7 @@ impl MasterCore {
                 state: TaskState::TaskStaging as i32,
                 resources: task.resources.clone(),
                 labels: task.labels.clone(),
-                container: task.container,
+                container: task.container.clone(),
                 user: task.command.as_ref().and_then(|command| command.user.clone()),
                 health_check: task.health_check.clone(),
                 kill_policy: task.kill_policy,

@@ -100,6 +100,8 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             poll_battery_s: 2,
             ..Default::default()
         },
+        credential: None,
+        offers: Default::default(),
     })
     .await?;
     let mut nodes = Vec::new();

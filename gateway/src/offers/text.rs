@@ -1,0 +1,155 @@
+//! Resources and attributes as one writes them for `mesos-agent`: `cpus:0.5;ports:[1-9,20-29];pins(role):{a,b}` and
+//! `site:north;floor:2` (src/common/resources.cpp, `parse`; src/common/attributes.cpp).
+
+use mesos_proto::mesos::{Attribute, Resource, Value, value};
+use mesos_proto::resources::validate;
+
+/// Entries in one string.
+const ENTRIES_MAX: usize = 64;
+
+/// Reads resources; the error says which entry is wrong and what was expected.
+pub(super) fn resources(text: &str) -> Result<Vec<Resource>, String> {
+    let mut resources = Vec::new();
+    for entry in entries(text)? {
+        let expected = || format!("'{entry}': expected NAME:VALUE or NAME(ROLE):VALUE");
+        let (name, value) = entry.split_once(':').ok_or_else(expected)?;
+        let (name, role) = match name.trim().strip_suffix(')') {
+            Some(with_role) => with_role.split_once('(').ok_or_else(expected)?,
+            None => (name.trim(), "*"),
+        };
+        if name.is_empty() || role.is_empty() || name.contains([' ', '\t', '(', ')']) {
+            return Err(expected());
+        }
+        let value = parse(value.trim()).map_err(|why| format!("'{entry}': {why}"))?;
+        if value.text.is_some() {
+            return Err(format!("'{entry}': expected a number, [1-2,4-5] or {{a,b}}"));
+        }
+        resources.push(Resource {
+            name: name.to_owned(),
+            r#type: value.r#type,
+            scalar: value.scalar,
+            ranges: value.ranges,
+            set: value.set,
+            role: Some(role.to_owned()).filter(|role| role != "*"),
+            ..Default::default()
+        });
+    }
+    let given: Vec<Resource> = resources.iter().filter(|resource| !is_zero(resource)).cloned().collect();
+    validate(&given)?;
+    Ok(resources)
+}
+
+/// Reads attributes.
+pub(super) fn attributes(text: &str) -> Result<Vec<Attribute>, String> {
+    let read = |entry: &str| {
+        let (name, value) = entry.split_once(':').ok_or_else(|| format!("'{entry}': expected NAME:VALUE"))?;
+        if name.trim().is_empty() {
+            return Err(format!("'{entry}': expected NAME:VALUE"));
+        }
+        let value = parse(value.trim()).map_err(|why| format!("'{entry}': {why}"))?;
+        Ok(Attribute {
+            name: name.trim().to_owned(),
+            r#type: value.r#type,
+            scalar: value.scalar,
+            ranges: value.ranges,
+            text: value.text,
+            set: value.set,
+        })
+    };
+    entries(text)?.into_iter().map(read).collect()
+}
+
+/// Nothing of something: takes a resource off the offer.
+fn is_zero(resource: &Resource) -> bool {
+    resource.scalar.is_some_and(|scalar| scalar.value == 0.0)
+}
+
+fn entries(text: &str) -> Result<Vec<&str>, String> {
+    let entries: Vec<&str> = text.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    if entries.len() > ENTRIES_MAX {
+        return Err(format!("more than {ENTRIES_MAX} entries"));
+    }
+    Ok(entries)
+}
+
+fn parse(text: &str) -> Result<Value, String> {
+    let kind = |kind: value::Type| Value { r#type: kind as i32, ..Default::default() };
+    if let Some(inner) = text.strip_prefix('[') {
+        let inner = inner.strip_suffix(']').ok_or("a range ends with ']'")?;
+        let range = |part: &str| {
+            let error = || format!("'{part}' is no range like 1-2");
+            let (begin, end) = part.split_once('-').ok_or_else(error)?;
+            let number = |text: &str| text.trim().parse::<u64>().map_err(|_| error());
+            let range = value::Range { begin: number(begin)?, end: number(end)? };
+            if range.begin <= range.end { Ok(range) } else { Err(error()) }
+        };
+        let mut range = inner.split(',').map(range).collect::<Result<Vec<_>, String>>()?;
+        range.sort_by_key(|range| range.begin);
+        if range.windows(2).any(|pair| pair[1].begin <= pair[0].end) {
+            return Err("the ranges overlap".into()); // a master drops the whole registration silently
+        }
+        return Ok(Value { ranges: Some(value::Ranges { range }), ..kind(value::Type::Ranges) });
+    }
+    if let Some(inner) = text.strip_prefix('{') {
+        let inner = inner.strip_suffix('}').ok_or("a set ends with '}'")?;
+        let item: Vec<String> =
+            inner.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
+        if (1..item.len()).any(|at| item[..at].contains(&item[at])) {
+            return Err("an item is there twice".into());
+        }
+        return Ok(Value { set: Some(value::Set { item }), ..kind(value::Type::Set) });
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => {
+            Ok(Value { scalar: Some(value::Scalar { value: number }), ..kind(value::Type::Scalar) })
+        }
+        Ok(_) => Err("expected a number of 0 or more".into()),
+        Err(_) if text.is_empty() => Err("the value is empty".into()),
+        Err(_) => {
+            let text = value::Text { value: text.to_owned() };
+            Ok(Value { text: Some(text), ..kind(value::Type::Text) })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_formats_of_mesos_are_read() {
+        let read = resources("cpus:0.5; ports:[1-9, 20-29];pins(a/b):{x,y}").unwrap();
+        assert_eq!(read[0].scalar.unwrap().value, 0.5);
+        assert_eq!(read[1].ranges.as_ref().unwrap().range.len(), 2);
+        assert_eq!((read[2].role.as_deref(), read[2].set.as_ref().unwrap().item.len()), (Some("a/b"), 2));
+        let read = attributes("site:north;floor:2;racks:[1-2]").unwrap();
+        assert!(read[0].text.is_some() && read[1].scalar.is_some() && read[2].ranges.is_some());
+    }
+
+    #[test]
+    fn what_is_no_resource_is_refused() {
+        for text in [
+            "cpus",
+            "cpus:x",
+            "cpus:-1",
+            "ports:[9-1]",
+            "ports:[1-9",
+            "ports:[1-4,4-9]",
+            "pins:{a,a}",
+            ":1",
+            "a(:1",
+            "cpus:NaN",
+            "mem:0.0001",
+        ] {
+            assert!(resources(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_survived(text in ".{0,60}") {
+            let _ = (resources(&text), attributes(&text));
+        }
+    }
+}

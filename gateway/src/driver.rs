@@ -5,6 +5,7 @@
 //! stops without having promised anything.
 
 use crate::agent::{self, Agents};
+use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
 use crate::images::{self, Images};
 use crate::link::{GREETING, Link, LinkConfig};
@@ -37,8 +38,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address that the master reaches this gateway by, if it is another one.
     pub advertise: Option<SocketAddrV4>,
-    /// The master, `host:port`.
-    pub master: SocketAddrV4,
+    /// Where to learn who leads.
+    pub master: MasterSpec,
     /// The way to the nodes.
     pub link: LinkConfig,
     /// Directory of the store and the image cache.
@@ -127,7 +128,7 @@ struct Driver {
     fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
     fetching: HashSet<String>,
     queue: std::collections::VecDeque<String>,
-    master: SocketAddrV4,
+    master: detect::Leader,
     relink: Option<Instant>,
 }
 
@@ -175,7 +176,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         sessions.add_image(image.handle, bytes);
     }
     let (fetches, fetched) = mpsc::unbounded_channel();
-    let mut driver = Driver {
+    let driver = Driver {
         started,
         agents: Agents::new(agents, address, &records, rand::random(), 0),
         sessions,
@@ -187,13 +188,12 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         fetches,
         fetching: HashSet::new(),
         queue: Default::default(),
-        master: config.master,
+        master: None,
         relink: None,
     };
-    driver.agents.master_detected(Some(Upid::new("master", config.master)), 0);
-    driver.transport.link(config.master);
+    let detector = Detector::start(config.master);
     let (stop, stopped) = oneshot::channel();
-    let done = tokio::spawn(driver.work(received, fetched, asked, stopped));
+    let done = tokio::spawn(driver.work(received, fetched, asked, detector, stopped));
     Ok(Handle { address, stop: Some(stop), done: Some(done) })
 }
 
@@ -207,6 +207,7 @@ impl Driver {
         mut events: mpsc::Receiver<libprocess::Event>,
         mut fetched: mpsc::UnboundedReceiver<(String, Result<images::Fetched, String>)>,
         mut queries: mpsc::Receiver<Query>,
+        mut detector: Detector,
         mut stopped: oneshot::Receiver<()>,
     ) -> Result<(), Error> {
         let mut greeting = tokio::time::interval(GREETING);
@@ -235,12 +236,13 @@ impl Driver {
                     self.sessions.handle_datagram(peer, &bytes, now());
                 }
                 Some((uri, image)) = fetched.recv() => self.fetched(&uri, image, &mut writes),
+                leader = detector.changed() => self.detected(leader),
                 Some(query) = queries.recv() => self.answer(query),
                 _ = greeting.tick() => self.link.greet().await,
                 () = sleep_until(wake) => {
                     if self.relink.is_some_and(|at| at <= Instant::now()) {
                         self.relink = None;
-                        self.transport.link(self.master);
+                        self.master.into_iter().for_each(|master| self.transport.link(master));
                     }
                 }
             }
@@ -251,10 +253,17 @@ impl Driver {
         }
     }
 
+    fn detected(&mut self, leader: detect::Leader) {
+        self.master = leader;
+        self.relink = None;
+        self.agents.master_detected(leader.map(|leader| Upid::new("master", leader)), self.now_ms());
+        leader.into_iter().for_each(|leader| self.transport.link(leader));
+    }
+
     fn event(&mut self, event: libprocess::Event) {
         match event {
             libprocess::Event::Message(message) => self.agents.from_master(&message, self.now_ms()),
-            libprocess::Event::Exited(address) if address == self.master => {
+            libprocess::Event::Exited(address) if Some(address) == self.master => {
                 // As for a real agent, the loss of this socket alone means little: pings or their absence decide.
                 self.relink = Some(Instant::now() + LINK_RETRY);
             }

@@ -14,6 +14,7 @@
 
 pub mod agent;
 pub mod bridge;
+pub mod detect;
 mod driver;
 mod http;
 pub mod images;

@@ -114,7 +114,7 @@ async fn launches(count: usize) -> Result<()> {
     let gateway = gateway::run(gateway::Config {
         listen: any,
         advertise: None,
-        master: master.addr,
+        master: master.addr.into(),
         link: gateway::LinkConfig::Udp(udp),
         state: dir.path().join("gateway"),
         domain: "micro".into(),

@@ -3,6 +3,7 @@
 use agent_posix::{Node, NodeConfig, board::Board};
 use air::{Air, AirConfig, Conditions};
 use anyhow::{Context, Result, bail};
+use gateway::detect::MasterSpec;
 use gateway::offers::Offers;
 use lowpan::Eui64;
 use mesos_proto::cram::Credential;
@@ -71,9 +72,9 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
 
 #[derive(clap::Args)]
 pub struct GatewayArgs {
-    /// The master
-    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "ADDR")]
-    master: SocketAddrV4,
+    /// The master: HOST:PORT, a list of them, zk://HOST:PORT,.../PATH, or file:///PATH
+    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "WHERE")]
+    master: MasterSpec,
     /// Where the master and operators reach this gateway
     #[arg(long, default_value = "127.0.0.1:5051", value_name = "ADDR")]
     listen: SocketAddr,

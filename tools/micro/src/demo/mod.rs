@@ -90,7 +90,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
     let gateway = gateway::run(gateway::Config {
         listen: any,
         advertise: None,
-        master: master.addr,
+        master: master.addr.into(),
         link: gateway::LinkConfig::Radio { air: air.address, eui64: radio },
         state: dir.path().join("gateway"),
         domain: "micro".into(),

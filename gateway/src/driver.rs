@@ -11,7 +11,7 @@ use crate::images::{self, Images};
 use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
-use crate::store::{Store, StoreError, Write};
+use crate::store::{Store, StoreError, Table, Write};
 use libprocess::{BindError, Transport, Upid};
 use mesos_proto::cram::Credential;
 use std::collections::HashSet;
@@ -28,6 +28,10 @@ const BATCH_MAX: usize = 512;
 const FETCHES_MAX: usize = 16;
 /// Largest message or request body.
 const BODY_MAX: usize = 4 << 20;
+/// How long messages have to leave before a gateway that retires stops.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Key of the record of [`Table::Meta`] with the address and domain that the master knows.
+const IDENTITY: &[u8] = b"identity";
 /// Pause before another link to the master's address.
 const LINK_RETRY: Duration = Duration::from_secs(1);
 
@@ -38,6 +42,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Address that the master reaches this gateway by, if it is another one.
     pub advertise: Option<SocketAddrV4>,
+    /// Begin with new agents if the master knows these at another address or by other hostnames.
+    pub new_agents: bool,
     /// Where to learn who leads.
     pub master: MasterSpec,
     /// The way to the nodes.
@@ -63,6 +69,17 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The master would shut down every agent, or ping it where it was.
+    #[error(
+        "the master knows these agents at {was}, and they would now be at {now}: go back with --listen, --advertise-ip, \
+         --advertise-port and --domain, or give up their ids and tasks with --new-agents"
+    )]
+    Moved {
+        /// Address and domain until now.
+        was: String,
+        /// Address and domain now.
+        now: String,
+    },
     /// The image cache.
     #[error("image cache {path}: {source}")]
     Images {
@@ -85,11 +102,22 @@ pub enum Error {
 pub struct Handle {
     /// The address that peers are told.
     pub address: SocketAddrV4,
+    queries: mpsc::Sender<Query>,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<Result<(), Error>>>,
 }
 
 impl Handle {
+    /// Unregisters all agents from the master and ends their tasks; [`Handle::stop`] is to follow.
+    pub async fn retire(&self) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        if self.queries.send(Query::Retire(reply)).await.is_ok() {
+            let _ = done.await; // it has stopped already
+            tokio::time::sleep(FAREWELL).await;
+        }
+        Ok(())
+    }
+
     /// Stops after the step under way.
     pub async fn stop(mut self) -> Result<(), Error> {
         if let Some(stop) = self.stop.take() {
@@ -112,6 +140,7 @@ pub(crate) enum Query {
     Nodes(oneshot::Sender<serde_json::Value>),
     Metrics(oneshot::Sender<serde_json::Value>),
     AgentState(String, oneshot::Sender<Option<serde_json::Value>>),
+    Retire(oneshot::Sender<()>),
     Log { task: String, offset: u64, reply: oneshot::Sender<Option<(u64, Vec<u8>)>> },
 }
 
@@ -153,7 +182,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             listen: config.listen,
             advertise: config.advertise,
             is_hosted,
-            http: http::handler(queries),
+            http: http::handler(queries.clone()),
             max_body: BODY_MAX,
         },
         events,
@@ -162,6 +191,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let address = transport.local();
     let link =
         Link::open(&config.link).await.map_err(|source| Error::Link { link: config.link.clone(), source })?;
+    let identity = format!("{address} ({})", config.domain);
     let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let agents = agent::Config {
         version: "1.11.0".into(),
@@ -176,7 +206,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         sessions.add_image(image.handle, bytes);
     }
     let (fetches, fetched) = mpsc::unbounded_channel();
-    let driver = Driver {
+    let mut driver = Driver {
         started,
         agents: Agents::new(agents, address, &records, rand::random(), 0),
         sessions,
@@ -191,10 +221,22 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         master: None,
         relink: None,
     };
+    let known = records.iter().find(|(table, key, _)| *table == Table::Meta && key == IDENTITY);
+    let was = known.map(|(.., value)| String::from_utf8_lossy(value).into_owned());
+    let mut writes = Vec::new();
+    if was.as_ref() != Some(&identity) {
+        match was.filter(|_| driver.agents.has_identities()) {
+            Some(was) if !config.new_agents => return Err(Error::Moved { was, now: identity }),
+            Some(_) => driver.agents.start_anew(),
+            None => {}
+        }
+        writes.push(Write::Put(Table::Meta, IDENTITY.to_vec(), identity.into_bytes()));
+    }
+    driver.settle(&mut writes).await?;
     let detector = Detector::start(config.master);
     let (stop, stopped) = oneshot::channel();
     let done = tokio::spawn(driver.work(received, fetched, asked, detector, stopped));
-    Ok(Handle { address, stop: Some(stop), done: Some(done) })
+    Ok(Handle { address, queries, stop: Some(stop), done: Some(done) })
 }
 
 impl Driver {
@@ -237,7 +279,14 @@ impl Driver {
                 }
                 Some((uri, image)) = fetched.recv() => self.fetched(&uri, image, &mut writes),
                 leader = detector.changed() => self.detected(leader),
-                Some(query) = queries.recv() => self.answer(query),
+                Some(query) = queries.recv() => match query {
+                    Query::Retire(reply) => {
+                        self.agents.unregister_all();
+                        self.settle(&mut writes).await?;
+                        let _ = reply.send(()); // nobody waits
+                    }
+                    query => self.answer(query),
+                },
                 _ = greeting.tick() => self.link.greet().await,
                 () = sleep_until(wake) => {
                     if self.relink.is_some_and(|at| at <= Instant::now()) {
@@ -371,6 +420,7 @@ impl Driver {
                 let state = found.into_iter().find(|view| view.actor == actor);
                 drop(reply.send(state.map(|view| http::agent_state(&view))));
             }
+            Query::Retire(_) => {} // changes things: not answered here
             Query::Log { task, offset, reply } => drop(reply.send(self.agents.log(&task, offset))),
         }
     }

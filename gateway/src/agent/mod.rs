@@ -386,6 +386,26 @@ impl Agents {
         ids.into_iter().for_each(|id| self.give_up_identity(id));
     }
 
+    /// True if a master knows any of the agents by an id.
+    pub fn has_identities(&self) -> bool {
+        self.nodes.values().any(|agent| agent.record.slave_id.is_some())
+    }
+
+    /// Tells the master that all agents go for good, and ends their tasks (src/slave/slave.cpp, `signaled`).
+    pub fn unregister_all(&mut self) {
+        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
+        for id in ids {
+            if let Some(value) = self.nodes.get(&id).and_then(|agent| agent.record.slave_id.clone()) {
+                self.send(id, &internal::UnregisterSlaveMessage { slave_id: mesos::SlaveId { value } });
+            }
+            self.give_up_identity(id);
+            if let Some(agent) = self.nodes.get_mut(&id) {
+                agent.registration = Registration::Away;
+            }
+            self.rearm(id);
+        }
+    }
+
     /// A master was found, lost or changed: every agent whose node is alive registers with it.
     pub fn master_detected(&mut self, master: Option<Upid>, now_ms: u64) {
         self.master = master;

@@ -119,6 +119,7 @@ async fn launches(count: usize) -> Result<()> {
         state: dir.path().join("gateway"),
         domain: "micro".into(),
         sessions: Default::default(),
+        new_agents: false,
         credential: None,
         offers: Default::default(),
     })

@@ -6,6 +6,7 @@
 mod ask;
 mod bench;
 mod demo;
+mod gateway;
 mod run;
 mod serve;
 
@@ -19,8 +20,19 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(name = "micro", version, about = "Microcontrollers as agents of an Apache Mesos cluster")]
 struct Cli {
+    /// How log lines look on standard error
+    #[arg(long, global = true, env = "MICRO_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line, for machines
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -32,7 +44,7 @@ enum Command {
     /// Run a node as a process
     Node(serve::NodeArgs),
     /// Run a gateway
-    Gateway(serve::GatewayArgs),
+    Gateway(Box<gateway::GatewayArgs>),
     /// Run the embedded master
     Master(serve::MasterArgs),
     /// Run a simulated 802.15.4 medium
@@ -67,14 +79,24 @@ struct MasterAt {
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let args = match gateway::with_file(std::env::args_os().collect()) {
+        Ok(args) => args,
+        Err(error) => {
+            eprintln!("micro: {error:#}");
+            return ExitCode::from(2);
+        }
+    };
+    let cli = Cli::parse_from(args);
     let quiet = if matches!(cli.command, Command::Demo(_) | Command::Bench(_)) { "error" } else { "info" };
     let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match cli.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     match work(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -90,7 +112,7 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
         Command::Bench(args) => runtime()?.block_on(bench::bench(args)),
         Command::Node(args) => serve::node(args),
-        Command::Gateway(args) => runtime()?.block_on(serve::gateway(args)),
+        Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
         Command::Master(args) => runtime()?.block_on(serve::master(args)),
         Command::Air(args) => runtime()?.block_on(serve::air(args)),
         Command::Nodes(args) => ask::nodes(&args),

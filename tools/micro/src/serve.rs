@@ -3,11 +3,8 @@
 use agent_posix::{Node, NodeConfig, board::Board};
 use air::{Air, AirConfig, Conditions};
 use anyhow::{Context, Result, bail};
-use gateway::detect::MasterSpec;
-use gateway::offers::Offers;
 use lowpan::Eui64;
-use mesos_proto::cram::Credential;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -68,97 +65,6 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
             tracing::info!(node = %args.eui64, registered, "link");
         }
     }
-}
-
-#[derive(clap::Args)]
-pub struct GatewayArgs {
-    /// The master: HOST:PORT, a list of them, zk://HOST:PORT,.../PATH, or file:///PATH
-    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "WHERE")]
-    master: MasterSpec,
-    /// Where the master and operators reach this gateway
-    #[arg(long, default_value = "127.0.0.1:5051", value_name = "ADDR")]
-    listen: SocketAddr,
-    /// The address to tell the master, if it reaches this one by another
-    #[arg(long, value_name = "ADDR")]
-    advertise: Option<SocketAddrV4>,
-    /// Where nodes reach it over UDP
-    #[arg(long, value_name = "ADDR", default_value = "[::]:5683", conflicts_with = "air")]
-    udp: SocketAddr,
-    /// The medium, to reach nodes over 802.15.4 instead
-    #[arg(long, value_name = "ADDR")]
-    air: Option<SocketAddr>,
-    /// EUI-64 of this gateway's radio
-    #[arg(long, default_value = GATEWAY_EUI64, value_name = "EUI64")]
-    radio: Eui64,
-    /// Directory of the store and the image cache
-    #[arg(long, default_value = "micro-gateway", value_name = "DIR")]
-    state: PathBuf,
-    /// File with the principal and the secret to prove to the master, as for mesos-agent
-    #[arg(long, env = "MICRO_CREDENTIAL", value_name = "FILE")]
-    credential: Option<PathBuf>,
-    /// What nodes offer instead of all they have, as for mesos-agent: cpus:0.5;mem(role):0.064
-    #[arg(long, default_value = "", value_name = "RESOURCES")]
-    resources: String,
-    /// Attributes of all nodes, as for mesos-agent: site:north;floor:2
-    #[arg(long, default_value = "", value_name = "ATTRIBUTES")]
-    attributes: String,
-    /// TOML file with resources, attributes and hostnames of single nodes
-    #[arg(long, value_name = "FILE")]
-    nodes: Option<PathBuf>,
-    /// Put after a node's EUI-64 to make its hostname
-    #[arg(long, default_value = "micro", value_name = "NAME")]
-    domain: String,
-    /// Longest pause between polls of a node with mains, seconds
-    #[arg(long, default_value_t = 5, value_name = "S")]
-    poll_mains: u16,
-    /// Longest pause between polls of a node on battery, seconds
-    #[arg(long, default_value_t = 15, value_name = "S")]
-    poll_battery: u16,
-    /// CoAP ACK_TIMEOUT towards nodes, milliseconds
-    #[arg(long, default_value_t = 2000, value_name = "MS")]
-    ack_timeout: u32,
-}
-
-pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
-    let link = match args.air {
-        Some(air) => gateway::LinkConfig::Radio { air, eui64: args.radio },
-        None => gateway::LinkConfig::Udp(args.udp),
-    };
-    let credential = match &args.credential {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            Some(Credential::parse(&text).with_context(|| format!("credential in {}", path.display()))?)
-        }
-        None => None,
-    };
-    let offers = match &args.nodes {
-        Some(path) => Offers::from_flags(&args.resources, &args.attributes)?.with_file(path)?,
-        None => Offers::from_flags(&args.resources, &args.attributes)?,
-    };
-    let mut handle = gateway::run(gateway::Config {
-        listen: args.listen,
-        advertise: args.advertise,
-        master: args.master,
-        link,
-        state: args.state,
-        domain: args.domain,
-        sessions: gateway::session::Config {
-            ack_timeout_ms: args.ack_timeout,
-            poll_mains_s: args.poll_mains,
-            poll_battery_s: args.poll_battery,
-            ..Default::default()
-        },
-        credential,
-        offers,
-    })
-    .await?;
-    println!("gateway listens at {}", handle.address);
-    tracing::warn!("nodes are not authenticated: for the laboratory only");
-    tokio::select! {
-        ended = handle.wait() => ended?,
-        signal = tokio::signal::ctrl_c() => signal?,
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(clap::Args)]

@@ -100,6 +100,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             poll_battery_s: 2,
             ..Default::default()
         },
+        new_agents: false,
         credential: None,
         offers: Default::default(),
     })

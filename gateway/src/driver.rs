@@ -4,7 +4,7 @@
 //! they want written in one transaction and only then sends what they want sent. If the commit fails the gateway
 //! stops without having promised anything.
 
-use crate::agent::{self, Agents};
+use crate::agent::{self, Agents, Snapshot, Who};
 use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
 use crate::images::{self, Images};
@@ -14,6 +14,7 @@ use crate::session::{self, Sessions};
 use crate::store::{Store, StoreError, Table, Write};
 use libprocess::{BindError, Transport, Upid};
 use mesos_proto::cram::Credential;
+use node_proto::ImageHandle;
 use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -137,11 +138,27 @@ impl Handle {
 
 /// What an operator asks of the driver.
 pub(crate) enum Query {
-    Nodes(oneshot::Sender<serde_json::Value>),
-    Metrics(oneshot::Sender<serde_json::Value>),
-    AgentState(String, oneshot::Sender<Option<serde_json::Value>>),
+    Nodes {
+        offset: usize,
+        limit: usize,
+        reply: oneshot::Sender<serde_json::Value>,
+    },
+    Figures(oneshot::Sender<http::Figures>),
+    Snapshot(Who, oneshot::Sender<Option<Snapshot>>),
+    Image(ImageHandle, oneshot::Sender<Option<Vec<u8>>>),
+    LogOf {
+        who: Who,
+        framework: String,
+        task: String,
+        offset: u64,
+        reply: oneshot::Sender<Option<(u64, Vec<u8>, u64)>>,
+    },
     Retire(oneshot::Sender<()>),
-    Log { task: String, offset: u64, reply: oneshot::Sender<Option<(u64, Vec<u8>)>> },
+    Log {
+        task: String,
+        offset: u64,
+        reply: oneshot::Sender<Option<(u64, Vec<u8>)>>,
+    },
 }
 
 struct Driver {
@@ -157,6 +174,8 @@ struct Driver {
     fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
     fetching: HashSet<String>,
     queue: std::collections::VecDeque<String>,
+    commits: u64,
+    writes: u64,
     master: detect::Leader,
     relink: Option<Instant>,
 }
@@ -218,6 +237,8 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         fetches,
         fetching: HashSet::new(),
         queue: Default::default(),
+        commits: 0,
+        writes: 0,
         master: None,
         relink: None,
     };
@@ -389,6 +410,8 @@ impl Driver {
         if !writes.is_empty() {
             // A commit waits for the disk; other tasks of this process go on meanwhile.
             tokio::task::block_in_place(|| self.store.commit(writes))?;
+            self.commits += 1;
+            self.writes += writes.len() as u64;
             writes.clear();
         }
         for (from, to, name, body) in messages {
@@ -400,25 +423,33 @@ impl Driver {
         Ok(())
     }
 
+    fn figures(&self) -> http::Figures {
+        let (sessions, coap) = self.sessions.counters();
+        http::Figures {
+            totals: self.agents.totals(),
+            agents: self.agents.counters(),
+            sessions,
+            coap,
+            transport: self.transport.counters(),
+            radio: self.link.counters(),
+            uptime_s: self.started.elapsed().as_secs_f64(),
+            commits: self.commits,
+            writes: self.writes,
+        }
+    }
+
     fn answer(&self, query: Query) {
         let now = self.now_ms();
         // An asker that has gone away needs no answer.
         match query {
-            Query::Nodes(reply) => drop(reply.send(http::nodes(&self.agents, &self.sessions, now))),
-            Query::Metrics(reply) => {
-                let counters = self.transport.counters();
-                drop(reply.send(http::metrics(
-                    &self.agents,
-                    &self.sessions,
-                    counters,
-                    self.link.counters(),
-                    now,
-                )));
+            Query::Nodes { offset, limit, reply } => {
+                drop(reply.send(http::nodes(&self.agents, &self.sessions, now, offset, limit)));
             }
-            Query::AgentState(actor, reply) => {
-                let found = self.agents.node_ids().into_iter().filter_map(|id| self.agents.view(id));
-                let state = found.into_iter().find(|view| view.actor == actor);
-                drop(reply.send(state.map(|view| http::agent_state(&view))));
+            Query::Figures(reply) => drop(reply.send(self.figures())),
+            Query::Snapshot(who, reply) => drop(reply.send(self.agents.snapshot(&who))),
+            Query::Image(image, reply) => drop(reply.send(self.sessions.image_bytes(image))),
+            Query::LogOf { who, framework, task, offset, reply } => {
+                drop(reply.send(self.agents.log_of(&who, &framework, &task, offset)));
             }
             Query::Retire(_) => {} // changes things: not answered here
             Query::Log { task, offset, reply } => drop(reply.send(self.agents.log(&task, offset))),

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 /// Capabilities of a virtual agent: all that an agent of version 1.11 states (src/slave/constants.cpp,
 /// `AGENT_CAPABILITIES`). A node has no volumes to resize; an operation that wants to is refused with a status.
 /// Limits above a task's request hold by themselves: a grant is the request, for a node gives nothing twice.
-pub(super) fn capabilities() -> Vec<mesos::slave_info::Capability> {
+pub fn capabilities() -> Vec<mesos::slave_info::Capability> {
     use mesos::slave_info::capability::Type;
     let all = [
         Type::MultiRole,
@@ -36,7 +36,7 @@ pub(super) fn bytes_of_milli_mb(milli: i64) -> u32 {
 }
 
 /// The container that a real agent would run an executor in: a UUID that is the same whenever it is asked for.
-pub(super) fn container_id(slave_id: &str, framework_id: &str, executor_id: &str) -> String {
+pub fn container_id(slave_id: &str, framework_id: &str, executor_id: &str) -> String {
     let digest = Sha256::digest([slave_id, "\0", framework_id, "\0", executor_id].concat());
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);

@@ -24,8 +24,9 @@ mod task;
 mod view;
 
 pub use checks::LEASE;
+pub use info::{capabilities, container_id};
 pub use launch::CAPABILITY_LABEL;
-pub use view::{AgentView, TaskView};
+pub use view::{AgentView, Completed, Snapshot, TaskSnapshot, TaskView, Totals, Who};
 
 use crate::bridge::{FromNode, NodeId, ToNode};
 use crate::offers::Offers;
@@ -45,6 +46,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use streams::Said;
 use task::{LogRing, Progress, Task, TaskRecord};
 
+/// States that a task can have, numbered from 0.
+pub const TASK_STATES: usize = 14;
+/// Ended tasks remembered per node, for operators.
+const COMPLETED_MAX: usize = 16;
 /// Logs of tasks kept per node, those that run included.
 const LOGS_MAX: usize = 16;
 
@@ -92,6 +97,8 @@ pub struct Counters {
     pub tasks_ignored: u64,
     /// Operations on resources that a node cannot do.
     pub operations_refused: u64,
+    /// Tasks that ended, by the number of their last state.
+    pub ended: [u64; TASK_STATES],
 }
 
 /// What a step produced.
@@ -177,6 +184,8 @@ struct Agent {
     /// By UUID.
     operations: BTreeMap<Vec<u8>, Operation>,
     logs: VecDeque<LogRing>,
+    /// Tasks that are over and acknowledged, since the gateway started.
+    completed: VecDeque<view::Completed>,
     wake_ms: u64,
 }
 
@@ -366,6 +375,7 @@ impl Agents {
             reserved: Reserved::default(),
             operations: BTreeMap::new(),
             logs: VecDeque::new(),
+            completed: VecDeque::new(),
             wake_ms: u64::MAX,
         };
         self.nodes.insert(id, agent);

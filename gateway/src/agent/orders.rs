@@ -206,6 +206,7 @@ impl Agents {
             return;
         };
         task.progress.phase = Phase::Delivered;
+        task.progress.image = Some(image.handle);
         task.progress.image_len = image.len;
         task.progress.document_len = document.len() as u16;
         let order = ToNode::Launch {

@@ -1,7 +1,7 @@
 //! Streams of status updates, one per task: written before they are sent, one outstanding at a time, sent again with
 //! the same UUID until acknowledged, ended by one terminal update (src/slave/task_status_update_manager.cpp).
 
-use super::task::{Phase, Progress, RESEND_MAX_MS, RESEND_MS, Style, Task, TaskRecord, Update};
+use super::task::{Phase, Progress, REPORTED_MAX, RESEND_MAX_MS, RESEND_MS, Style, Task, TaskRecord, Update};
 use super::task::{free_handle, is_terminal};
 use super::{Agents, Output, bytes_of, checks, task_key};
 use crate::bridge::{NodeId, ToNode};
@@ -146,13 +146,14 @@ impl Agents {
         let first = task.progress.updates.is_empty();
         let fetching = task.waits_for().map(str::to_owned);
         task.progress.state = state as i32;
-        task.progress.updates.push_back(Update {
-            status: status.encode_to_vec(),
-            uuid,
-            state: state as i32,
-            timestamp,
-        });
+        let encoded = status.encode_to_vec();
+        if task.reported.len() >= REPORTED_MAX {
+            task.reported.pop_front();
+        }
+        task.reported.push_back(encoded.clone());
+        task.progress.updates.push_back(Update { status: encoded, uuid, state: state as i32, timestamp });
         let ends = is_terminal(state);
+        self.counters.ended[state as usize] += u64::from(ends);
         if ends {
             task.progress.phase = Phase::Ended;
         }
@@ -252,8 +253,11 @@ impl Agents {
     /// Forgets a task, and its framework if that was its last one.
     pub(super) fn drop_task(&mut self, id: NodeId, handle: TaskHandle) {
         let Some(agent) = self.nodes.get_mut(&id) else { return };
+        let slave_id = agent.record.slave_id.clone().unwrap_or_default();
+        let done = agent.tasks.get(&handle).and_then(|task| task.to_mesos(&slave_id, agent));
         let Some(task) = agent.tasks.remove(&handle) else { return };
         let framework = task.framework_id().to_owned();
+        agent.remember(&framework, done, &task);
         if !agent.tasks.values().any(|task| task.framework_id() == framework) {
             self.forget_framework(id, &framework);
         }

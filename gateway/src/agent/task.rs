@@ -2,7 +2,7 @@
 
 use super::{Agent, FrameworkRecord};
 use mesos_proto::mesos::{self, TaskState};
-use node_proto::{TaskHandle, Usage};
+use node_proto::{ImageHandle, TaskHandle, Usage};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 pub(super) const RESEND_MS: u64 = 10_000;
 /// Longest pause.
 pub(super) const RESEND_MAX_MS: u64 = 600_000;
+/// Statuses kept per task for operators.
+pub(super) const REPORTED_MAX: usize = 16;
 /// Bytes of log kept per task.
 const LOG_MAX: usize = 64 << 10;
 
@@ -65,6 +67,8 @@ pub(super) struct Progress {
     pub phase: Phase,
     pub state: i32,
     pub updates: VecDeque<Update>,
+    /// The image, once it is there.
+    pub image: Option<ImageHandle>,
     pub image_len: u32,
     pub document_len: u16,
     /// A kill was ordered.
@@ -81,6 +85,7 @@ impl Progress {
             phase,
             state: TaskState::TaskStaging as i32,
             updates: VecDeque::new(),
+            image: None,
             image_len: 0,
             document_len: 0,
             killing: false,
@@ -97,11 +102,20 @@ pub(super) struct Task {
     pub resend_ms: u64,
     pub pause_ms: u64,
     pub usage: Option<Usage>,
+    /// Encoded statuses so far, for operators; those since the gateway started, the oldest left out.
+    pub reported: VecDeque<Vec<u8>>,
 }
 
 impl Task {
     pub fn new(record: TaskRecord, progress: Progress, now_ms: u64) -> Self {
-        Self { record, progress, resend_ms: now_ms, pause_ms: RESEND_MS, usage: None }
+        Self {
+            record,
+            progress,
+            resend_ms: now_ms,
+            pause_ms: RESEND_MS,
+            usage: None,
+            reported: VecDeque::new(),
+        }
     }
 
     pub fn is(&self, framework: &str, task_id: &str) -> bool {

@@ -168,6 +168,12 @@ impl Offers {
         self.nodes.get(eui64)?.hostname.clone()
     }
 
+    /// The node that was given a hostname, as 16 hexadecimal digits.
+    pub fn node_of(&self, hostname: &str) -> Option<&str> {
+        let mut named = self.nodes.iter().filter(|(_, said)| said.hostname.as_deref() == Some(hostname));
+        named.next().map(|(eui64, _)| eui64.as_str())
+    }
+
     /// What a node is said to have, from what it has.
     pub fn apply(
         &self,

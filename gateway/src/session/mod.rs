@@ -205,6 +205,11 @@ impl Sessions {
         self.images.insert(handle, bytes);
     }
 
+    /// The bytes of an image, for operators.
+    pub fn image_bytes(&self, handle: ImageHandle) -> Option<Vec<u8>> {
+        self.images.get(&handle).map(|bytes| bytes.to_vec())
+    }
+
     /// Takes one datagram.
     pub fn handle_datagram(&mut self, peer: SocketAddr, bytes: &[u8], now_ms: u64) {
         if let Some(node) = self.by_peer.get(&peer).and_then(|id| self.nodes.get_mut(id)) {

@@ -11,4 +11,4 @@ mod transport;
 pub mod wire;
 
 pub use transport::{BindError, Body, Config, Counters, Event, HttpHandler, Transport, full};
-pub use wire::{Message, Upid};
+pub use wire::{Message, Upid, percent_decode};

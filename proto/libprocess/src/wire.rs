@@ -114,8 +114,8 @@ pub fn classify(method: &Method, path: &str, headers: &HeaderMap) -> Kind {
     }
 }
 
-/// `slave%287%29` is `slave(7)`.
-fn percent_decode(text: &str) -> Option<String> {
+/// `slave%287%29` is `slave(7)`; `None` if it is cut off or no text.
+pub fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {

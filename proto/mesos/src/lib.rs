@@ -7,6 +7,7 @@
 
 pub mod cram;
 pub mod json;
+pub mod pool;
 pub mod resources;
 
 #[allow(missing_docs, clippy::all, reason = "generated; what a field means is in the .proto files")]

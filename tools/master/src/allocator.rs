@@ -4,7 +4,7 @@
 
 use crate::limits::MAX_FILTERS;
 use crate::policy::{Claim, Policy};
-use crate::pool::Pool;
+use mesos_proto::pool::Pool;
 use mesos_proto::resources::Scalars;
 use std::collections::{BTreeMap, BTreeSet};
 

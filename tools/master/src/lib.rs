@@ -9,7 +9,6 @@ mod driver;
 mod http_api;
 pub mod limits;
 pub mod policy;
-pub mod pool;
 pub mod state;
 mod stream;
 pub mod view;

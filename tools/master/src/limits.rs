@@ -12,8 +12,6 @@ pub const MAX_ROLES: usize = 64;
 pub const MAX_FILTERS: usize = 400_000;
 /// Bytes of an id (`NAME_MAX`, src/common/validation.cpp).
 pub const MAX_ID: usize = 255;
-/// Resources in one list, and ranges or items in one resource.
-pub const MAX_RESOURCES: usize = 1024;
 /// Ended tasks kept for `/state`, per framework.
 pub const MAX_COMPLETED_TASKS: usize = 200;
 /// Ended frameworks kept, so that none comes back under the same id.

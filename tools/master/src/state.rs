@@ -2,9 +2,9 @@
 //! [`crate::core`] changes them. A durable store would keep these records and nothing else.
 
 use crate::limits::{MAX_COMPLETED_TASKS, MAX_STATUSES};
-use crate::pool::Pool;
 use libprocess::Upid;
 use mesos_proto::mesos::{ExecutorInfo, FrameworkInfo, SlaveInfo, Task, TaskState, TaskStatus};
+use mesos_proto::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// (framework id, executor id or task id).

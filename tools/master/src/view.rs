@@ -3,9 +3,9 @@
 
 use crate::MESOS_VERSION;
 use crate::core::{Completed, MasterCore};
-use crate::pool::Pool;
 use crate::state::{Agent, Framework, is_terminal};
 use mesos_proto::mesos::{Attribute, ExecutorInfo, Labels, Task, TaskState, framework_info, slave_info};
+use mesos_proto::pool::Pool;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -193,7 +193,7 @@ impl MasterCore {
             "resources": agent.total.to_json(None),
             "used_resources": used.to_json(None),
             "offered_resources": offered.to_json(None),
-            "unreserved_resources": agent.total.to_json(Some(crate::pool::UNRESERVED)),
+            "unreserved_resources": agent.total.to_json(Some(mesos_proto::pool::UNRESERVED)),
             "reserved_resources": reserved,
             "capabilities": capabilities,
             "registered_time": seconds(agent.registered_ms),
@@ -395,7 +395,7 @@ fn task(task: &Task) -> Value {
         "executor_id": task.executor_id.as_ref().map_or("", |id| id.value.as_str()),
         "slave_id": task.slave_id.value, "state": task.state().as_str_name(),
         "resources": Pool::of(&task.resources).unwrap_or_default().to_json(None),
-        "role": role.as_deref().unwrap_or(crate::pool::UNRESERVED),
+        "role": role.as_deref().unwrap_or(mesos_proto::pool::UNRESERVED),
         "statuses": statuses, "labels": labels(task.labels.as_ref()), "user": task.user,
     })
 }

@@ -4,7 +4,7 @@
 
 use master::allocator::{Abilities, Allocator, Grant, Rules};
 use master::policy::{Drf, Policy, StrictPriority};
-use master::pool::Pool;
+use mesos_proto::pool::Pool;
 use mesos_proto::resources::scalar;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

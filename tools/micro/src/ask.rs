@@ -55,7 +55,20 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 }
 
 pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
-    let document = get(args.at.gateway, "/nodes")?.context("this is no gateway")?;
+    let mut document = get(args.at.gateway, "/nodes")?.context("this is no gateway")?;
+    // A page at a time: a gateway may have many thousands.
+    let total = document["total"].as_u64().unwrap_or(0);
+    while let Some(list) = document["nodes"].as_array_mut() {
+        let so_far = list.len();
+        let page = match so_far as u64 >= total {
+            true => break,
+            false => get(args.at.gateway, &format!("/nodes?offset={so_far}"))?,
+        };
+        match page.and_then(|page| page["nodes"].as_array().cloned()).filter(|page| !page.is_empty()) {
+            Some(page) => list.extend(page),
+            None => break, // nodes went away meanwhile
+        }
+    }
     if args.json {
         println!("{document:#}");
         return Ok(ExitCode::SUCCESS);

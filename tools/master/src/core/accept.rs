@@ -4,13 +4,13 @@
 use super::frameworks::refuse_ms;
 use super::{MasterCore, valid_id};
 use crate::limits::MAX_TASKS_PER_FRAMEWORK;
-use crate::pool::Pool;
 use crate::state::{Executor, OfferRecord, TaskRecord, is_terminal};
 use mesos_proto::internal::RunTaskMessage;
 use mesos_proto::mesos::{
     FrameworkId, Resource, SlaveId, Task, TaskInfo, TaskState, framework_info, resource, slave_info,
     task_status,
 };
+use mesos_proto::pool::Pool;
 use mesos_proto::recast;
 use mesos_proto::v1::scheduler::call;
 use mesos_proto::v1::{self, offer::operation};

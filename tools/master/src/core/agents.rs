@@ -4,7 +4,6 @@ use super::loss::Loss;
 use super::{MasterCore, Output, Timer, valid_id};
 use crate::allocator::Abilities;
 use crate::limits::{MAX_AGENTS, MAX_TASKS_PER_FRAMEWORK};
-use crate::pool::Pool;
 use crate::state::{Agent, Executor, TaskRecord, is_terminal};
 use libprocess::Upid;
 use mesos_proto::internal::{
@@ -13,6 +12,7 @@ use mesos_proto::internal::{
     UnregisterSlaveMessage, UpdateFrameworkMessage, UpdateSlaveMessage,
 };
 use mesos_proto::mesos::{FrameworkId, SlaveId, SlaveInfo, Task, TaskStatus, slave_info, task_status};
+use mesos_proto::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl MasterCore {
@@ -357,7 +357,7 @@ fn acceptable(info: &SlaveInfo, version: Option<&str>) -> Result<Pool, String> {
     if info.hostname.is_empty() || info.hostname.len() > crate::limits::MAX_ID {
         return Err("no hostname, or too long a one".into());
     }
-    if info.attributes.len() > crate::limits::MAX_RESOURCES {
+    if info.attributes.len() > mesos_proto::pool::MAX_RESOURCES {
         return Err("too many attributes".into());
     }
     Pool::of(&info.resources)

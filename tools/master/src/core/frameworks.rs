@@ -4,10 +4,10 @@
 use super::{Completed, MasterCore, Output, Timer, valid_id};
 use crate::allocator::Abilities;
 use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_DURATION_MS, MAX_FRAMEWORKS, MAX_ROLES};
-use crate::pool::UNRESERVED;
 use crate::state::Framework;
 use mesos_proto::internal::{ShutdownFrameworkMessage, UpdateFrameworkMessage};
 use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo, framework_info};
+use mesos_proto::pool::UNRESERVED;
 use mesos_proto::recast;
 use mesos_proto::resources::{Scalars, milli};
 use mesos_proto::v1::scheduler::{Event, call, event};

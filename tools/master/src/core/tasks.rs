@@ -2,7 +2,6 @@
 //! (src/master/master.cpp `statusUpdate`, `acknowledge`, `kill`, `_reconcileTasks`).
 
 use super::MasterCore;
-use crate::pool::Pool;
 use crate::state::is_terminal;
 use libprocess::Upid;
 use mesos_proto::internal::{
@@ -12,6 +11,7 @@ use mesos_proto::internal::{
 use mesos_proto::mesos::{
     ExecutorId, FrameworkId, SlaveId, TaskId, TaskState, TaskStatus, framework_info, task_status,
 };
+use mesos_proto::pool::Pool;
 use mesos_proto::recast;
 use mesos_proto::v1::scheduler::{Event, call, event};
 use mesos_proto::v1::{self};

@@ -1,12 +1,13 @@
 //! A pool of resources: scalars in thousandths, ranges, and sets, each by name and the role it is reserved for.
 //! Sums and differences are exact. Nothing here knows agents or offers.
 
-use crate::limits::MAX_RESOURCES;
-use mesos_proto::mesos::{Resource, resource, value};
-use mesos_proto::resources::{Scalars, milli, scalar, validate};
+use crate::mesos::{Resource, resource, value};
+use crate::resources::{Scalars, milli, scalar, validate};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Resources in one list, and ranges or items in one resource.
+pub const MAX_RESOURCES: usize = 1024;
 /// The role of what is reserved for nobody.
 pub const UNRESERVED: &str = "*";
 

@@ -7,7 +7,7 @@
 use crate::agent::{self, Agents, Snapshot, Who};
 use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
-use crate::images::{self, Images};
+use crate::images::{self, Fetched, Fetcher, Images, Trust};
 use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
@@ -15,7 +15,7 @@ use crate::store::{Store, StoreError, Table, Write};
 use libprocess::{BindError, Transport, Upid};
 use mesos_proto::cram::Credential;
 use node_proto::ImageHandle;
-use std::collections::HashSet;
+use std::collections::{HashMap, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 const BATCH_MAX: usize = 512;
 /// Images fetched at once.
 const FETCHES_MAX: usize = 16;
+/// A URI fetched less than this ago is not fetched again: one download serves a launch on many nodes.
+const FRESH: Duration = Duration::from_secs(5);
+/// URIs remembered for that.
+const RECENT_MAX: usize = 64;
 /// Largest message or request body.
 const BODY_MAX: usize = 4 << 20;
 /// How long messages have to leave before a gateway that retires stops.
@@ -59,6 +63,10 @@ pub struct Config {
     pub credential: Option<Credential>,
     /// What the operator says of nodes' resources and attributes.
     pub offers: Offers,
+    /// Whose images are launched.
+    pub trust: Trust,
+    /// Bytes of images on disk.
+    pub image_cache: u64,
 }
 
 /// The gateway cannot start or go on.
@@ -172,8 +180,12 @@ struct Driver {
     /// Actors hosted are those numbered below this; for the transport, which asks on its own threads.
     hosted: Arc<AtomicU32>,
     fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
-    fetching: HashSet<String>,
-    queue: std::collections::VecDeque<String>,
+    fetcher: Fetcher,
+    /// URIs under way, and the images that nodes wait for meanwhile.
+    fetching: HashMap<String, Option<ImageHandle>>,
+    /// What was fetched a moment ago.
+    recent: VecDeque<(Instant, String, [u8; 32])>,
+    queue: VecDeque<String>,
     commits: u64,
     writes: u64,
     master: detect::Leader,
@@ -185,8 +197,9 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let started = Instant::now();
     let (store, records) = Store::open(&config.state.join("gateway.redb"))?;
     let dir = config.state.join("images");
-    let (images, held) =
-        Images::open(&dir, &records).map_err(|source| Error::Images { path: dir.clone(), source })?;
+    let fail = |source| Error::Images { path: dir.clone(), source };
+    let images = Images::open(&dir, config.image_cache, &records).map_err(fail)?;
+    let fetcher = Fetcher::new(&dir.join("half")).map_err(fail)?;
     let hosted: Arc<AtomicU32> = Arc::default();
     let is_hosted = {
         let hosted = hosted.clone();
@@ -219,11 +232,9 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         epoch_ms,
         credential: config.credential,
         offers: config.offers,
+        trust: config.trust,
     };
-    let mut sessions = Sessions::new(config.sessions, &records, rand::random(), 0);
-    for (image, bytes) in held {
-        sessions.add_image(image.handle, bytes);
-    }
+    let sessions = Sessions::new(config.sessions, &records, rand::random(), 0);
     let (fetches, fetched) = mpsc::unbounded_channel();
     let mut driver = Driver {
         started,
@@ -235,7 +246,9 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         link,
         hosted,
         fetches,
-        fetching: HashSet::new(),
+        fetcher,
+        fetching: HashMap::new(),
+        recent: VecDeque::new(),
         queue: Default::default(),
         commits: 0,
         writes: 0,
@@ -341,31 +354,76 @@ impl Driver {
         }
     }
 
-    fn fetched(&mut self, uri: &str, image: Result<images::Fetched, String>, writes: &mut Vec<Write>) {
-        self.fetching.remove(uri);
+    fn fetched(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
+        let waiting = self.fetching.remove(uri).flatten();
+        self.keep(uri, image, writes);
+        if let Some(handle) = waiting
+            && self.images.load(handle).is_err()
+        {
+            tracing::warn!(handle, uri, "the image that a node fetches cannot be had any more");
+            self.sessions.no_image(handle);
+        }
+        self.start_fetches();
+    }
+
+    fn keep(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
+        let needed = self.agents.images_needed();
         let kept = image.and_then(|fetched| {
-            let (image, write) =
-                self.images.keep(&fetched).map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
-            writes.extend(write);
+            let (image, more) = self
+                .images
+                .keep(uri, &fetched, &needed)
+                .map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
+            writes.extend(more);
+            if self.recent.len() >= RECENT_MAX {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((Instant::now(), uri.to_owned(), fetched.digest));
             self.sessions.add_image(image.handle, fetched.bytes);
             Ok(image)
         });
         self.agents.image(uri, kept, self.now_ms());
-        self.start_fetches();
+    }
+
+    /// An image that need not be fetched: the URI names its digest, or it has only just been there.
+    fn cached(&mut self, uri: &str) -> Option<Fetched> {
+        self.recent.retain(|(at, ..)| at.elapsed() < FRESH);
+        let recent = || self.recent.iter().rev().find(|(_, held, _)| held == uri).map(|(.., digest)| *digest);
+        let digest = images::demanded(uri).or_else(recent)?;
+        self.images.find(&digest)
+    }
+
+    /// Brings an image that a node asks for into memory, from the cache or from where it came.
+    fn load(&mut self, handle: ImageHandle) {
+        match self.images.load(handle) {
+            Ok(bytes) => self.sessions.add_image(handle, bytes),
+            Err(Some(uri)) => {
+                let under_way = self.fetching.contains_key(&uri);
+                self.fetching.insert(uri.clone(), Some(handle));
+                if !under_way {
+                    self.spawn_fetch(uri);
+                }
+            }
+            Err(None) => self.sessions.no_image(handle),
+        }
     }
 
     fn start_fetches(&mut self) {
         while self.fetching.len() < FETCHES_MAX {
             let Some(uri) = self.queue.pop_front() else { return };
-            if !self.fetching.insert(uri.clone()) {
+            if self.fetching.contains_key(&uri) {
                 continue; // its waiters are served by the fetch under way
             }
-            let fetches = self.fetches.clone();
-            tokio::task::spawn_blocking(move || {
-                let image = images::fetch(&uri).map_err(|error| error.to_string());
-                let _ = fetches.send((uri, image)); // the gateway stops
-            });
+            self.fetching.insert(uri.clone(), None);
+            self.spawn_fetch(uri);
         }
+    }
+
+    fn spawn_fetch(&self, uri: String) {
+        let (fetches, fetcher) = (self.fetches.clone(), self.fetcher.clone());
+        tokio::task::spawn_blocking(move || {
+            let image = fetcher.fetch(&uri).map_err(|error| error.to_string());
+            let _ = fetches.send((uri, image)); // the gateway stops
+        });
     }
 
     /// Carries outputs between the cores until there are none, commits, and sends.
@@ -380,6 +438,7 @@ impl Driver {
                     session::Output::Event(node, event) => {
                         self.agents.from_node(node, event, now);
                     }
+                    session::Output::Load(image) => self.load(image),
                     session::Output::Transmit(peer, bytes) => datagrams.push((peer, bytes)),
                 }
             } else if let Some(output) = self.agents.poll_output() {
@@ -397,10 +456,13 @@ impl Driver {
                             self.agents.undeliverable(node, task, now);
                         }
                     }
-                    agent::Output::Fetch(uri) => {
-                        self.queue.push_back(uri);
-                        self.start_fetches();
-                    }
+                    agent::Output::Fetch(uri) => match self.cached(&uri) {
+                        Some(fetched) => self.keep(&uri, Ok(fetched), writes),
+                        None => {
+                            self.queue.push_back(uri);
+                            self.start_fetches();
+                        }
+                    },
                 }
             } else {
                 break;
@@ -438,7 +500,7 @@ impl Driver {
         }
     }
 
-    fn answer(&self, query: Query) {
+    fn answer(&mut self, query: Query) {
         let now = self.now_ms();
         // An asker that has gone away needs no answer.
         match query {
@@ -447,7 +509,9 @@ impl Driver {
             }
             Query::Figures(reply) => drop(reply.send(self.figures())),
             Query::Snapshot(who, reply) => drop(reply.send(self.agents.snapshot(&who))),
-            Query::Image(image, reply) => drop(reply.send(self.sessions.image_bytes(image))),
+            Query::Image(image, reply) => {
+                drop(reply.send(self.images.load(image).ok().map(|bytes| bytes.to_vec())));
+            }
             Query::LogOf { who, framework, task, offset, reply } => {
                 drop(reply.send(self.agents.log_of(&who, &framework, &task, offset)));
             }

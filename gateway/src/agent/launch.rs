@@ -10,6 +10,9 @@ use node_proto::{Capabilities, Check, Document};
 /// Label of a task that names its capabilities, separated by commas, instead of the usual ones.
 pub const CAPABILITY_LABEL: &str = "capabilities";
 
+/// Label of a task with the publisher's signature of its image, for those who do not keep it beside the image.
+pub const SIGNATURE_LABEL: &str = "signature";
+
 /// The longest time limit that fits the order, seconds.
 const RUN_MAX_S: i64 = u32::MAX as i64;
 
@@ -21,6 +24,8 @@ pub(super) struct Plan {
     pub mem_bytes: u32,
     pub capabilities: u16,
     pub max_run_s: u32,
+    /// The publisher's signature, if the framework knows it.
+    pub signature: Option<[u8; 64]>,
     entry: String,
     args: Vec<u8>,
     env: Vec<u8>,
@@ -89,6 +94,7 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
         mem_bytes: bytes_of_milli_mb(granted.milli("mem")),
         capabilities: capabilities(task, &granted)?,
         max_run_s,
+        signature: signature(task)?,
         uri,
         entry,
         args,
@@ -98,6 +104,15 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
     };
     plan.document(Some(&[0; 64]))?; // what is too long is said before the image is fetched
     Ok(plan)
+}
+
+/// What the framework says is the publisher's signature of the image.
+fn signature(task: &TaskInfo) -> Result<Option<[u8; 64]>, String> {
+    let mut labels = task.labels.iter().flat_map(|labels| &labels.labels);
+    let Some(label) = labels.find(|label| label.key == SIGNATURE_LABEL) else { return Ok(None) };
+    let value = label.value.as_deref().unwrap_or_default();
+    let signature = crate::images::parse_signature(value.as_bytes());
+    signature.map(Some).ok_or_else(|| format!("label {SIGNATURE_LABEL}: expected 128 hexadecimal digits"))
 }
 
 /// Frameworks send an empty container to everybody; it asks for nothing.

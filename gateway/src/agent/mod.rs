@@ -25,10 +25,11 @@ mod view;
 
 pub use checks::LEASE;
 pub use info::{capabilities, container_id};
-pub use launch::CAPABILITY_LABEL;
+pub use launch::{CAPABILITY_LABEL, SIGNATURE_LABEL};
 pub use view::{AgentView, Completed, Snapshot, TaskSnapshot, TaskView, Totals, Who};
 
 use crate::bridge::{FromNode, NodeId, ToNode};
+use crate::images::Trust;
 use crate::offers::Offers;
 use crate::store::{Table, Write};
 use auth::Auth;
@@ -68,6 +69,8 @@ pub struct Config {
     pub credential: Option<Credential>,
     /// What the operator says of nodes' resources and attributes.
     pub offers: Offers,
+    /// Whose images are launched.
+    pub trust: Trust,
 }
 
 /// What was done and what was refused, over all agents.
@@ -394,6 +397,12 @@ impl Agents {
     pub fn start_anew(&mut self) {
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         ids.into_iter().for_each(|id| self.give_up_identity(id));
+    }
+
+    /// Images of tasks that have not ended: they have to stay.
+    pub fn images_needed(&self) -> BTreeSet<ImageHandle> {
+        let tasks = self.nodes.values().flat_map(|agent| agent.tasks.values());
+        tasks.filter(|task| !task.has_ended()).filter_map(|task| task.progress.image).collect()
     }
 
     /// True if a master knows any of the agents by an id.

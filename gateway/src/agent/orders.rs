@@ -193,8 +193,11 @@ impl Agents {
     }
 
     fn deliver(&mut self, id: NodeId, handle: TaskHandle, image: &Image, now_ms: u64) {
-        let planned =
-            self.plan_again(id, handle).and_then(|plan| Ok((plan.document(image.signature.as_ref())?, plan)));
+        let planned = self.plan_again(id, handle).and_then(|plan| {
+            let signature = plan.signature.or(image.signature);
+            self.config.trust.check(&image.digest, signature.as_ref())?;
+            Ok((plan.document(signature.as_ref())?, plan))
+        });
         let (document, plan) = match planned {
             Ok(planned) => planned,
             Err(why) => {

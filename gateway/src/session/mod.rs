@@ -9,10 +9,12 @@
 //!   to a node that listens and ride on the polls of one that sleeps; nothing is ever sent to a sleeper.
 //! - Each status and message of a task is passed on once, in order, whatever the radio does.
 
+mod hot;
 mod node;
 
 use crate::bridge::{FromNode, NodeId, ToNode};
 use crate::store::{Table, Write};
+use hot::{Hot, Sought};
 use node::{Command, Intake, Node, SessionRecord};
 use node_coap::{
     Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, serve_block,
@@ -81,6 +83,8 @@ pub enum Output {
     Write(Write),
     /// For the virtual agent.
     Event(NodeId, FromNode),
+    /// A node asks for an image whose bytes are not in memory: [`Sessions::add_image`] or [`Sessions::no_image`].
+    Load(ImageHandle),
     /// To be sent after the commit.
     Transmit(SocketAddr, Vec<u8>),
 }
@@ -140,7 +144,7 @@ pub struct Sessions {
     by_peer: HashMap<SocketAddr, NodeId>,
     leases: BTreeSet<(u64, NodeId)>,
     pushes: BTreeMap<ExchangeId, (NodeId, u32)>,
-    images: HashMap<ImageHandle, Arc<[u8]>>,
+    images: Hot,
     outputs: VecDeque<Output>,
     counters: Counters,
 }
@@ -163,7 +167,7 @@ impl Sessions {
             by_peer: HashMap::new(),
             leases: BTreeSet::new(),
             pushes: BTreeMap::new(),
-            images: HashMap::new(),
+            images: Hot::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
         };
@@ -202,12 +206,12 @@ impl Sessions {
 
     /// Makes an image's bytes servable.
     pub fn add_image(&mut self, handle: ImageHandle, bytes: Arc<[u8]>) {
-        self.images.insert(handle, bytes);
+        self.images.add(handle, bytes);
     }
 
-    /// The bytes of an image, for operators.
-    pub fn image_bytes(&self, handle: ImageHandle) -> Option<Vec<u8>> {
-        self.images.get(&handle).map(|bytes| bytes.to_vec())
+    /// The answer to [`Output::Load`] if there are no bytes: nodes are told that there is no such image.
+    pub fn no_image(&mut self, handle: ImageHandle) {
+        self.images.is_gone(handle);
     }
 
     /// Takes one datagram.
@@ -432,11 +436,22 @@ impl Sessions {
         if fresh && self.nodes.len() >= self.config.nodes_max {
             return Response::new(Code::UNAVAILABLE, b"too many nodes");
         }
+        if let Some(node) = self.nodes.get(&id)
+            && register.epoch == node.epoch
+            && register.boot < node.boot
+        {
+            // The network has kept it for long: the node has started anew since and may be somewhere else.
+            self.counters.repeated += 1;
+            return Response::new(Code::CONFLICT, b"an older start");
+        }
         let power = register.inventory.power;
         let node = self.nodes.entry(id).or_insert_with(|| {
             // Numbers go on from what the node has seen, so that it does not take a new command for an old one.
-            Node::new(SessionRecord { last_seq: register.seen, done: register.seen }, now_ms)
+            let (last_seq, done) = (register.seen, register.seen);
+            Node::new(SessionRecord { last_seq, done, boot: register.boot, epoch: register.epoch }, now_ms)
         });
+        let forgot = register.epoch != node.epoch;
+        (node.boot, node.epoch) = (register.boot, register.epoch);
         node.last_seq = node.last_seq.max(register.seen);
         node.power = power;
         if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
@@ -454,7 +469,6 @@ impl Sessions {
         }
         self.seen(id, register.seen);
         let Some(node) = self.nodes.get_mut(&id) else { return self.malformed() };
-        let forgot = register.seen < node.done;
         let registered = Registered {
             lease_s: self.config.lease_s(power),
             poll_s: self.config.poll_s(power),
@@ -614,11 +628,16 @@ impl Sessions {
     }
 
     fn image(&mut self, id: NodeId, handle: &str, block: Option<Block>) -> Response {
-        let image = handle.parse::<ImageHandle>().ok();
-        let Some((handle, bytes)) =
-            image.and_then(|handle| Some((handle, self.images.get(&handle)?.clone())))
-        else {
-            return Response::new(Code::NOT_FOUND, &[]);
+        let Ok(handle) = handle.parse::<ImageHandle>() else { return Response::new(Code::NOT_FOUND, &[]) };
+        let bytes = match self.images.seek(handle) {
+            Sought::Found(bytes) => bytes,
+            Sought::Gone => return Response::new(Code::NOT_FOUND, &[]),
+            Sought::Asked { first } => {
+                if first {
+                    self.outputs.push_back(Output::Load(handle));
+                }
+                return Response::new(Code::UNAVAILABLE, b"loading");
+            }
         };
         let response = serve_block(&bytes, &handle.to_be_bytes(), block);
         if let (Some(node), Some(block)) = (self.nodes.get_mut(&id), response.block2) {

@@ -13,6 +13,9 @@ use std::net::SocketAddr;
 pub(super) struct SessionRecord {
     pub last_seq: CommandSeq,
     pub done: CommandSeq,
+    /// Newest start of the node, and its storage's number.
+    pub boot: u32,
+    pub epoch: u16,
 }
 
 /// What is expected next of a task.
@@ -49,6 +52,8 @@ pub(super) struct Node {
     pub heard_ms: Option<u64>,
     pub last_seq: CommandSeq,
     pub done: CommandSeq,
+    pub boot: u32,
+    pub epoch: u16,
     pub mailbox: VecDeque<Command>,
     /// A command is on its way to the node.
     pub pushing: bool,
@@ -68,6 +73,8 @@ impl Node {
             heard_ms: None,
             last_seq: record.last_seq,
             done: record.done,
+            boot: record.boot,
+            epoch: record.epoch,
             mailbox: VecDeque::new(),
             pushing: false,
             intake: BTreeMap::new(),
@@ -78,7 +85,12 @@ impl Node {
     }
 
     pub fn save(&self, id: NodeId) -> Output {
-        let value = record(&SessionRecord { last_seq: self.last_seq, done: self.done });
+        let value = record(&SessionRecord {
+            last_seq: self.last_seq,
+            done: self.done,
+            boot: self.boot,
+            epoch: self.epoch,
+        });
         Output::Write(Write::Put(Table::Session, id.0.to_vec(), value))
     }
 

@@ -24,6 +24,7 @@ fn guarded() -> Rig {
         epoch_ms: 0,
         credential: Some(credential()),
         offers: Default::default(),
+        trust: Default::default(),
     };
     rig.agents = Agents::new(config, "10.0.0.5:5051".parse().unwrap(), &[], 7, 0);
     rig.sent.clear();

@@ -37,6 +37,7 @@ pub fn boot(records: &Records, seed: u64, now: u64) -> Agents {
         epoch_ms: 0,
         credential: None,
         offers: Default::default(),
+        trust: Default::default(),
     };
     Agents::new(config, "10.0.0.5:5051".parse().unwrap(), records, seed, now)
 }

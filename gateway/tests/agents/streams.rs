@@ -145,7 +145,9 @@ fn a_launch_that_cannot_be_is_a_failure_with_its_reason() {
         let custom = task.executor.is_some();
         rig.run(task);
         if let Some(uri) = rig.fetches.pop() {
-            let Err(why) = gateway::images::fetch(&uri) else { panic!("fetched {uri}") };
+            let dir = tempfile::tempdir().unwrap();
+            let fetcher = gateway::images::Fetcher::new(dir.path()).unwrap();
+            let Err(why) = fetcher.fetch(&uri) else { panic!("fetched {uri}") };
             rig.agents.image(&uri, Err(why.to_string()), rig.now);
             rig.drain();
         }

@@ -183,7 +183,7 @@ fn a_launch_that_was_taken_by_a_node_which_lost_its_storage_is_told_as_failed() 
     assert_eq!(world.orders.len(), 2);
     assert!(world.launch(3)); // waits in the mailbox
     world.events.clear();
-    world.seen = 0;
+    (world.seen, world.boot, world.epoch) = (0, 1, 2);
     let register = encode(&world.register()).unwrap();
     world.direct(world.home, &Request::post(paths::REGISTER, &register));
     let told: Vec<_> = world.events.iter().filter(|event| !matches!(event, FromNode::Online(_))).collect();
@@ -193,4 +193,63 @@ fn a_launch_that_was_taken_by_a_node_which_lost_its_storage_is_told_as_failed() 
     assert_eq!(*state, State::Failed(Failure::Restarted));
     world.run_until(world.now + 5_000);
     assert_eq!(world.orders.last().map(number), Some((0, 3)));
+}
+
+#[test]
+fn a_registration_that_comes_late_changes_nothing() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    let old = encode(&world.register()).unwrap();
+    // The node starts anew, takes a task and goes on.
+    (world.boot, world.registered) = (2, false);
+    world.run_until(world.now + 5_000);
+    assert!(world.launch(1));
+    world.run_until(world.now + 5_000);
+    world.statuses.push_back(status(1, 1, State::Running));
+    world.run_until(world.now + 5_000);
+    assert_eq!(world.orders.len(), 1);
+    world.events.clear();
+    // What the network kept since before that, from where the node was then.
+    let response = world.direct(address(7_009), &Request::post(paths::REGISTER, &old));
+    assert_eq!(response.code, Code::CONFLICT);
+    assert!(world.events.is_empty(), "{:?}", world.events);
+    assert_eq!(world.sessions.view(NODE, world.now).unwrap().peer, Some(world.home));
+    // Of the same start, an older number of commands is no loss of storage either.
+    world.seen = 0;
+    let repeated = encode(&world.register()).unwrap();
+    let response = world.direct(world.home, &Request::post(paths::REGISTER, &repeated));
+    assert_eq!(response.code, Code::CREATED);
+    assert!(!world.events.contains(&FromNode::Forgot));
+}
+
+#[test]
+fn a_wiped_node_is_found_however_quick_it_was() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    world.events.clear();
+    // It has acted on no command, so nothing but the number of its storage tells.
+    world.epoch = 7;
+    let register = encode(&world.register()).unwrap();
+    world.direct(world.home, &Request::post(paths::REGISTER, &register));
+    assert!(world.events.contains(&FromNode::Forgot));
+    world.restart();
+    world.events.clear();
+    world.direct(world.home, &Request::post(paths::REGISTER, &register));
+    assert!(!world.events.contains(&FromNode::Forgot), "once");
+}
+
+#[test]
+fn an_image_that_is_not_in_memory_is_asked_for_once() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    let block = |world: &mut World, path: &str| {
+        world.direct(world.home, &Request::get_block(path, node_coap::Block::at(0, 2))).code
+    };
+    assert_eq!(block(&mut world, "i/9"), Code::UNAVAILABLE);
+    assert_eq!(block(&mut world, "i/9"), Code::UNAVAILABLE);
+    assert_eq!(world.loads, [9]);
+    world.sessions.add_image(9, vec![1; 100].into());
+    assert_eq!(block(&mut world, "i/9"), Code::CONTENT);
+    world.sessions.no_image(8);
+    assert_eq!(block(&mut world, "i/8"), Code::NOT_FOUND);
 }

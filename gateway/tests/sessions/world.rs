@@ -28,6 +28,8 @@ pub struct World {
     pub sessions: Sessions,
     pub disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     pub events: Vec<FromNode>,
+    /// Images that were asked for and are not in memory.
+    pub loads: Vec<u16>,
     pub node: Endpoint<SocketAddr>,
     pub home: SocketAddr,
     pub power: Power,
@@ -37,6 +39,8 @@ pub struct World {
     pub next_poll_ms: u64,
     /// As on the node's flash.
     pub seen: u32,
+    pub boot: u32,
+    pub epoch: u16,
     pub orders: Vec<Order>,
     pub statuses: VecDeque<Status>,
     pub refusals: Vec<Code>,
@@ -53,6 +57,7 @@ impl World {
             sessions: Sessions::new(Config::default(), &Records::new(), seed, 0),
             disk: BTreeMap::new(),
             events: Vec::new(),
+            loads: Vec::new(),
             node: Endpoint::new(node_params(), seed + 1),
             home: address(7001),
             power,
@@ -60,6 +65,8 @@ impl World {
             asked: None,
             next_poll_ms: 0,
             seen: 0,
+            boot: 1,
+            epoch: 1,
             orders: Vec::new(),
             statuses: VecDeque::new(),
             refusals: Vec::new(),
@@ -90,6 +97,7 @@ impl World {
     pub fn drain(&mut self) {
         while let Some(output) = self.sessions.poll_output() {
             match output {
+                Output::Load(image) => self.loads.push(image),
                 Output::Write(Write::Put(table, key, value)) => drop(self.disk.insert((table, key), value)),
                 Output::Write(Write::Delete(table, key)) => drop(self.disk.remove(&(table, key))),
                 Output::Event(node, event) => {
@@ -125,7 +133,7 @@ impl World {
             block_szx: 2,
             board: "test".try_into().unwrap(),
         };
-        Register { version: 2, eui64: NODE.0, boot: 1, epoch: 1, seen: self.seen, inventory }
+        Register { version: 2, eui64: NODE.0, boot: self.boot, epoch: self.epoch, seen: self.seen, inventory }
     }
 
     /// The node's one request at a time: registration, then the oldest status, then a poll.
@@ -256,7 +264,10 @@ impl World {
             match output {
                 Output::Transmit(to, bytes) if to == peer => client.handle(GATEWAY, &bytes, self.now),
                 Output::Event(_, event) => self.events.push(event),
-                _ => {}
+                Output::Load(image) => self.loads.push(image),
+                Output::Write(Write::Put(table, key, value)) => drop(self.disk.insert((table, key), value)),
+                Output::Write(Write::Delete(table, key)) => drop(self.disk.remove(&(table, key))),
+                Output::Transmit(..) => {}
             }
         }
         match client.poll_event() {

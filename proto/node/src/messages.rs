@@ -343,3 +343,14 @@ pub struct Log {
     /// The bytes.
     pub data: Vec<u8, LOG_DATA_MAX>,
 }
+
+/// What a publisher signs with Ed25519 for an image of this SHA-256: a name of its own before it, so that no signature
+/// made for something else fits.
+pub fn signed_message(digest: &[u8; 32]) -> [u8; SIGNED_PREFIX.len() + 32] {
+    let mut message = [0; SIGNED_PREFIX.len() + 32];
+    message[..SIGNED_PREFIX.len()].copy_from_slice(SIGNED_PREFIX);
+    message[SIGNED_PREFIX.len()..].copy_from_slice(digest);
+    message
+}
+
+const SIGNED_PREFIX: &[u8] = b"mesos-micro image v1\0";

@@ -122,6 +122,8 @@ async fn launches(count: usize) -> Result<()> {
         new_agents: false,
         credential: None,
         offers: Default::default(),
+        trust: Default::default(),
+        image_cache: gateway::images::CACHE_BYTES,
     })
     .await?;
     let mut node = Node::start(NodeConfig {
@@ -131,6 +133,7 @@ async fn launches(count: usize) -> Result<()> {
         state: dir.path().join("node"),
         ack_timeout_ms: 2000,
         block_szx: 6,
+        publisher: None,
     })?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();

@@ -7,6 +7,7 @@ use crate::serve::GATEWAY_EUI64;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use gateway::detect::MasterSpec;
+use gateway::images::Trust;
 use gateway::offers::Offers;
 use lowpan::Eui64;
 use mesos_proto::cram::Credential;
@@ -78,6 +79,13 @@ pub struct GatewayArgs {
     /// TOML file with resources, attributes and hostnames of single nodes
     #[arg(long, env = "MICRO_GATEWAY_NODES", value_name = "FILE")]
     nodes: Option<PathBuf>,
+    /// TOML file with the keys of publishers; then only images that one of them signed are launched
+    #[arg(long, env = "MICRO_GATEWAY_TRUST", value_name = "FILE")]
+    trust: Option<PathBuf>,
+    /// Megabytes of images kept on disk; images in use stay in any case
+    #[arg(long, env = "MICRO_GATEWAY_IMAGE_CACHE", default_value_t = 64, value_name = "MB",
+        value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    image_cache: u64,
     /// Put after a node's EUI-64 to make its hostname
     #[arg(long, env = "MICRO_GATEWAY_DOMAIN", default_value = "micro", value_name = "NAME")]
     domain: String,
@@ -110,6 +118,7 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         Some(path) => offers.with_file(path)?,
         None => offers,
     };
+    let trust = args.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
     let mut handle = gateway::run(gateway::Config {
         listen: args.listen,
         advertise: advertised(&args)?,
@@ -126,6 +135,8 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         },
         credential,
         offers,
+        trust,
+        image_cache: args.image_cache << 20,
     })
     .await?;
     println!("gateway listens at {}", handle.address);

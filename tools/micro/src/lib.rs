@@ -9,6 +9,7 @@ mod demo;
 mod gateway;
 mod run;
 mod serve;
+mod task;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -57,6 +58,9 @@ enum Command {
     Run(run::RunArgs),
     /// End a task
     Kill(run::KillArgs),
+    /// Sign images, and check signatures
+    #[command(subcommand)]
+    Task(task::TaskCommand),
     /// Show what a task logged
     Logs(ask::LogsArgs),
 }
@@ -119,6 +123,7 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Tasks(args) => ask::tasks(&args),
         Command::Logs(args) => ask::logs(&args),
         Command::Run(args) => runtime()?.block_on(run::run(args)),
+        Command::Task(command) => task::task(command),
         Command::Kill(args) => runtime()?.block_on(run::kill(args)),
     }
 }

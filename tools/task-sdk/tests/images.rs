@@ -39,7 +39,16 @@ fn start(executor: &mut Executor, name: &str, args: &[u8], capabilities: u16) ->
         capabilities: Capabilities(capabilities),
         strict: true,
     };
-    let launch = Launch { task: 1, image: &image(name), entry: "", args, env: b"GREETING=hi\0", grant };
+    let launch = Launch {
+        task: 1,
+        image: &image(name),
+        entry: "",
+        args,
+        env: b"GREETING=hi\0",
+        data: b"",
+        check: None,
+        grant,
+    };
     executor.start(&launch, 0)
 }
 

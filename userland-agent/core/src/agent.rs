@@ -3,7 +3,8 @@
 use crate::images::{self, Images, NoRoom};
 use crate::os::{Digest, Event, Os, Record, Start, StorageError};
 use crate::record;
-use crate::task::{Kept, Phase, Task};
+use crate::signature::is_signed;
+use crate::task::{Deadline, Kept, Phase, Task};
 use crate::wire::{Answer, Wire, WireEvent};
 use alloc::format;
 use grants::{Capacity, Grant, Ledger, Refusal};
@@ -25,6 +26,8 @@ pub struct Config {
     pub busy_poll_ms: u32,
     /// First pause before another registration, doubled up to [`Config::REGISTER_PAUSE_MAX_MS`].
     pub register_pause_ms: u32,
+    /// Ed25519 key of the only publisher whose images are started; any image is if there is none.
+    pub publisher: Option<[u8; 32]>,
 }
 
 impl Config {
@@ -32,13 +35,21 @@ impl Config {
     pub const REGISTER_PAUSE_MAX_MS: u32 = 60_000;
     /// Requests in a row for the same task's block that may fail before the task does.
     pub const FETCH_FAILURES_MAX: u8 = 8;
+    /// The same for a gateway that says that it is still getting the image itself.
+    pub const FETCH_UNAVAILABLE_MAX: u8 = 200;
     /// Pause before what the gateway refused is sent again, milliseconds; other things go on meanwhile.
     pub const REFUSED_PAUSE_MS: u64 = 1_000;
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { ack_timeout_ms: 2_000, min_timeout_ms: 300, busy_poll_ms: 1_000, register_pause_ms: 1_000 }
+        Self {
+            ack_timeout_ms: 2_000,
+            min_timeout_ms: 300,
+            busy_poll_ms: 1_000,
+            register_pause_ms: 1_000,
+            publisher: None,
+        }
     }
 }
 
@@ -94,6 +105,7 @@ pub struct Agent<O: Os> {
     wire: Wire,
     link: Link,
     boot: u32,
+    epoch: u16,
     seen: CommandSeq,
     tasks: heapless::Vec<Task, TASKS_MAX>,
     /// What the tasks that have not ended were granted, by slot.
@@ -114,8 +126,15 @@ impl<O: Os> Agent<O> {
     /// Starts the agent on what storage remembers. Tasks that ran when the node went down are reported as
     /// failed; those still being fetched go on where they were.
     pub fn new(mut os: O, config: Config, seed: u64) -> Result<Self, StorageError> {
-        let boot = record::load(&mut os, Record::Boot)?.unwrap_or(0u32).wrapping_add(1);
-        record::save(&mut os, Record::Boot, &boot)?;
+        let mut counters = Counters::default();
+        let drawn = (seed ^ (seed >> 32) ^ (seed >> 16)) as u16;
+        let (boot, epoch) = record::load(&mut os, Record::Boot)?.unwrap_or((0u32, drawn));
+        let boot = boot.wrapping_add(1);
+        // With full storage the node starts all the same: what it has is still to be reported, and what it lacks is
+        // said of each task that needs it.
+        if record::save(&mut os, Record::Boot, &(boot, epoch)).is_err() {
+            counters.storage_errors = counters.storage_errors.saturating_add(1);
+        }
         let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
         let images = Images::load(&mut os)?;
         let mut tasks = heapless::Vec::new();
@@ -133,7 +152,9 @@ impl<O: Os> Agent<O> {
                 let mut task = Task::restored(slot, kept);
                 if task.kept.phase == Phase::Running {
                     task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
-                    record::save(&mut os, task.record(), &task.kept)?;
+                    if record::save(&mut os, task.record(), &task.kept).is_err() {
+                        counters.storage_errors = counters.storage_errors.saturating_add(1);
+                    }
                 }
                 if task.kept.phase != Phase::Ended
                     && ledger.reserve(slot.into(), grant_of(&task.kept.launch)).is_err()
@@ -151,6 +172,7 @@ impl<O: Os> Agent<O> {
             config,
             link,
             boot,
+            epoch,
             seen,
             tasks,
             ledger,
@@ -161,7 +183,7 @@ impl<O: Os> Agent<O> {
             fetch_from_ms: 0,
             turn: 0,
             usage_turn: 0,
-            counters: Counters::default(),
+            counters,
         };
         // Or between a task's record and the index of images.
         for at in 0..agent.tasks.len() {
@@ -217,6 +239,7 @@ impl<O: Os> Agent<O> {
                 }
             }
         }
+        self.end_overdue(now);
         self.drain_executor();
         self.start_fetched();
         self.release_done();
@@ -234,7 +257,8 @@ impl<O: Os> Agent<O> {
             }
             _ => u64::MAX,
         };
-        due.min(self.wire.next_timeout().unwrap_or(u64::MAX))
+        let ends = self.tasks.iter().filter_map(Task::deadline).map(|deadline| deadline.at_ms);
+        ends.fold(due, u64::min).min(self.wire.next_timeout().unwrap_or(u64::MAX))
     }
 
     // --- what to ask next ---
@@ -266,7 +290,7 @@ impl<O: Os> Agent<O> {
             version: VERSION,
             eui64: self.os.eui64(),
             boot: self.boot,
-            epoch: 0,
+            epoch: self.epoch,
             seen: self.seen,
             inventory: self.os.inventory(),
         };
@@ -509,7 +533,11 @@ impl<O: Os> Agent<O> {
     fn fetch_refused(&mut self, at: usize, answer: &Answer, what: &str) {
         let task = &mut self.tasks[at];
         task.fetch_failures = task.fetch_failures.saturating_add(1);
-        if answer.is_not_found() || task.fetch_failures >= Config::FETCH_FAILURES_MAX {
+        let most = match answer.is_unavailable() {
+            true => Config::FETCH_UNAVAILABLE_MAX,
+            false => Config::FETCH_FAILURES_MAX,
+        };
+        if answer.is_not_found() || task.fetch_failures >= most {
             let note = format!("{what}: gateway says {}", answer.code_text());
             self.report(at, State::Failed(Failure::Fetch), &note);
         }
@@ -555,7 +583,7 @@ impl<O: Os> Agent<O> {
         // a launch is found to be known, a kill is repeated without harm, a message is lost rather than doubled.
         match &command.order {
             Order::Launch(launch) => self.launch(command.seq, *launch),
-            Order::Kill { task, .. } => self.kill(*task),
+            Order::Kill { task, grace_ms } => self.kill(*task, *grace_ms),
             Order::Message { .. } => {}
         }
         self.seen = command.seq;
@@ -563,7 +591,16 @@ impl<O: Os> Agent<O> {
         let seen = self.seen;
         self.check(|os| record::save(os, Record::Seen, &seen));
         if let Order::Message { task, data } = &command.order {
-            self.os.deliver(*task, data);
+            self.deliver(*task, data);
+        }
+    }
+
+    fn deliver(&mut self, task: TaskHandle, data: &[u8]) {
+        let Some(at) = self.find(task) else { return };
+        match self.tasks[at].kept.phase {
+            Phase::Fetching => self.tasks[at].keep_message(data),
+            Phase::Running => self.os.deliver(task, data),
+            Phase::Ended => {}
         }
     }
 
@@ -640,14 +677,34 @@ impl<O: Os> Agent<O> {
         }
     }
 
-    fn kill(&mut self, task: TaskHandle) {
+    fn kill(&mut self, task: TaskHandle, grace_ms: u32) {
         let Some(at) = self.find(task) else { return };
         match self.tasks[at].kept.phase {
             Phase::Fetching => self.report(at, State::Killed, "killed before it ran"),
-            // A module has no handler for a signal: as with a process without one for SIGTERM, the grace period
-            // is for nobody. `Event::Killed` follows.
-            Phase::Running => self.os.kill(task),
+            Phase::Running => {
+                let at_ms = self.os.now_ms() + u64::from(grace_ms);
+                // A kill that is repeated may only shorten the time.
+                let at_ms = self.tasks[at].stopping.map_or(at_ms, |held| held.at_ms.min(at_ms));
+                self.tasks[at].stopping = Some(Deadline { at_ms, failure: None });
+                if grace_ms == 0 || !self.os.stop(task, grace_ms) {
+                    self.os.kill(task); // `Event::Killed` follows
+                }
+            }
             Phase::Ended => {}
+        }
+    }
+
+    /// Ends tasks whose grace or time is over.
+    fn end_overdue(&mut self, now: u64) {
+        for at in 0..self.tasks.len() {
+            let task = &mut self.tasks[at];
+            let Some(deadline) = task.deadline().filter(|deadline| deadline.at_ms <= now) else { continue };
+            let handle = task.kept.launch.task;
+            (task.stopping, task.time_limit) = (None, None);
+            if task.kept.phase == Phase::Running {
+                task.ended_as = deadline.failure;
+                self.os.kill(handle); // `Event::Killed` follows
+            }
         }
     }
 
@@ -661,6 +718,11 @@ impl<O: Os> Agent<O> {
             if task.kept.phase != Phase::Fetching || !whole_document {
                 continue;
             }
+            if self.config.publisher.is_some() && signature_in(&task.document).is_empty() {
+                // Not worth a block of the image.
+                self.report(at, State::Failed(Failure::Signature), "image is not signed");
+                continue;
+            }
             match self.os.image_len(&launch.digest) {
                 Ok(len) if len >= launch.image_len => self.start(at),
                 Ok(_) => {}
@@ -671,14 +733,20 @@ impl<O: Os> Agent<O> {
 
     fn start(&mut self, at: usize) {
         let launch = self.tasks[at].kept.launch;
-        match images::verify(&mut self.os, &launch.digest, launch.image_len) {
-            Ok(true) => {}
-            Ok(false) => {
+        let digest = match images::verify(&mut self.os, &launch.digest, launch.image_len) {
+            Ok(Some(digest)) => digest,
+            Ok(None) => {
                 let _ = self.images.discard(&mut self.os, &launch.digest);
                 self.report(at, State::Failed(Failure::Digest), "image has a wrong digest");
                 return;
             }
             Err(error) => return self.storage_failed(at, error),
+        };
+        if let Some(publisher) = &self.config.publisher
+            && !is_signed(&digest, publisher, signature_in(&self.tasks[at].document))
+        {
+            self.report(at, State::Failed(Failure::Signature), "not signed by the publisher");
+            return;
         }
         // Known to run before it runs: if the node stops here, the task is not started a second time.
         self.tasks[at].kept.phase = Phase::Running;
@@ -704,23 +772,45 @@ impl<O: Os> Agent<O> {
             grant: grant_of(&launch),
         });
         match started {
-            Ok(()) => self.report(at, State::Running, ""),
+            Ok(()) => {
+                if launch.max_run_s > 0 {
+                    let at_ms = self.os.now_ms() + u64::from(launch.max_run_s) * 1000;
+                    self.tasks[at].time_limit = Some(Deadline { at_ms, failure: Some(Failure::Timeout) });
+                }
+                self.report(at, State::Running, "");
+                for message in core::mem::take(&mut self.tasks[at].inbox) {
+                    self.os.deliver(launch.task, &message);
+                }
+            }
             Err(error) => self.report(at, State::Failed(error.failure), &error.note),
         }
     }
 
     fn drain_executor(&mut self) {
         for at in 0..self.tasks.len() {
-            while self.tasks[at].kept.phase == Phase::Running && self.tasks[at].outbox.is_none() {
-                match self.os.next_event(self.tasks[at].kept.launch.task) {
-                    None => break,
-                    Some(output @ (Event::Message(_) | Event::Log(_))) => {
-                        self.tasks[at].outbox = Some(output)
-                    }
-                    Some(Event::Exited(code)) => self.report(at, State::Exited(code), ""),
-                    Some(Event::Killed) => self.report(at, State::Killed, ""),
-                    Some(Event::Failed(failure, note)) => self.report(at, State::Failed(failure), &note),
-                }
+            self.drain_task(at);
+            if self.tasks[at].report_health() {
+                self.save_task(at);
+            }
+        }
+    }
+
+    fn drain_task(&mut self, at: usize) {
+        while self.tasks[at].kept.phase == Phase::Running && self.tasks[at].outbox.is_none() {
+            let stopping = self.tasks[at].stopping.is_some();
+            match self.os.next_event(self.tasks[at].kept.launch.task) {
+                None => break,
+                Some(output @ (Event::Message(_) | Event::Log(_))) => self.tasks[at].outbox = Some(output),
+                Some(Event::Health(well)) => self.tasks[at].health = Some(State::Health(well)),
+                Some(Event::Checked(value)) => self.tasks[at].health = Some(State::Checked(value)),
+                // However it ended: it was told to.
+                Some(Event::Exited(_) | Event::Failed(..)) if stopping => self.report(at, State::Killed, ""),
+                Some(Event::Exited(code)) => self.report(at, State::Exited(code), ""),
+                Some(Event::Killed) => match self.tasks[at].ended_as {
+                    Some(failure) => self.report(at, State::Failed(failure), ""),
+                    None => self.report(at, State::Killed, ""),
+                },
+                Some(Event::Failed(failure, note)) => self.report(at, State::Failed(failure), &note),
             }
         }
     }
@@ -744,7 +834,9 @@ impl<O: Os> Agent<O> {
     /// holds a task's place until then.
     fn abandon(&mut self, task: TaskHandle) {
         self.os.kill(task);
-        while let Some(Event::Message(_) | Event::Log(_)) = self.os.next_event(task) {}
+        while let Some(Event::Message(_) | Event::Log(_) | Event::Health(_) | Event::Checked(_)) =
+            self.os.next_event(task)
+        {}
     }
 
     fn report(&mut self, at: usize, state: State, note: &str) {
@@ -783,6 +875,11 @@ impl<O: Os> Agent<O> {
     fn find(&self, task: TaskHandle) -> Option<usize> {
         self.tasks.iter().position(|held| held.kept.launch.task == task)
     }
+}
+
+/// The signature in a task's document; empty if there is none.
+fn signature_in(document: &[u8]) -> &[u8] {
+    postcard::from_bytes::<Document<'_>>(document).map_or(&[], |document| document.signature)
 }
 
 // The ledger's bits are those on the wire: one is handed on as the other.

@@ -71,19 +71,20 @@ impl Images {
     }
 }
 
-/// True if the `len` bytes in storage have the digest they are named by. Reads in small pieces: an image may be
-/// larger than memory.
-pub(crate) fn verify(os: &mut impl Os, image: &Digest, len: u32) -> Result<bool, StorageError> {
+/// The SHA-256 of the `len` bytes in storage, if it is the one they are named by. Reads in small pieces: an image may
+/// be larger than memory.
+pub(crate) fn verify(os: &mut impl Os, image: &Digest, len: u32) -> Result<Option<[u8; 32]>, StorageError> {
     let mut hash = Sha256::new();
     let mut buffer = [0; 128];
     let mut offset = 0;
     while offset < len {
         let read = os.image_read(image, offset, &mut buffer)?;
         if read == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         hash.update(&buffer[..read]);
         offset = offset.saturating_add(read as u32);
     }
-    Ok(offset == len && hash.finalize()[..image.len()] == image[..])
+    let whole: [u8; 32] = hash.finalize().into();
+    Ok((offset == len && whole[..image.len()] == image[..]).then_some(whole))
 }

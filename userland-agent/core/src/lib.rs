@@ -24,6 +24,7 @@ mod agent;
 mod images;
 mod os;
 mod record;
+mod signature;
 mod task;
 mod wire;
 

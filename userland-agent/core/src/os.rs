@@ -9,7 +9,7 @@ pub type Digest = [u8; 16];
 /// Names of the small records that survive a restart. Each is at most [`Record::MAX`] bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Record {
-    /// Number of starts.
+    /// Number of starts, and the number drawn when the storage was new.
     Boot,
     /// Newest command acted on.
     Seen,
@@ -44,7 +44,7 @@ pub struct Start<'a> {
     pub image_len: u32,
     /// Kind of the image.
     pub kind: Kind,
-    /// Entry, arguments, environment.
+    /// Entry, arguments, environment, data, and the check.
     pub document: Document<'a>,
     /// What it may use.
     pub grant: Grant,
@@ -70,6 +70,10 @@ pub enum Event {
     Exited(i32),
     /// It was ended by [`Os::kill`].
     Killed,
+    /// Its health check changed its mind; it runs on.
+    Health(bool),
+    /// Its check returned another value; it runs on.
+    Checked(i32),
     /// It failed.
     Failed(Failure, alloc::string::String),
 }
@@ -116,9 +120,11 @@ pub trait Os {
 
     /// Starts a task.
     fn start(&mut self, start: &Start<'_>) -> Result<(), StartError>;
+    /// Tells a task that it has `grace_ms` left. False if it cannot notice: there is nothing to wait for then.
+    fn stop(&mut self, task: TaskHandle, grace_ms: u32) -> bool;
     /// Ends a task; [`Event::Killed`] follows, unless it has ended by itself.
     fn kill(&mut self, task: TaskHandle);
-    /// Hands bytes from the framework to a task; lost if it does not listen.
+    /// Hands bytes from the framework to a running task; lost if it does not take them for long.
     fn deliver(&mut self, task: TaskHandle, data: &[u8]);
     /// The next event of one task.
     fn next_event(&mut self, task: TaskHandle) -> Option<Event>;

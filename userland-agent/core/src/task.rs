@@ -4,11 +4,22 @@ use crate::os::{Event, Record};
 use alloc::vec::Vec;
 use heapless::{Deque, String};
 use node_proto::limits::STATUS_NOTE_MAX;
-use node_proto::{CommandSeq, Launch, State, Status};
+use node_proto::{CommandSeq, Failure, Launch, State, Status};
 use serde::{Deserialize, Serialize};
 
-/// Starting, Running and the last one; a task has no more statuses.
+/// Starting, Running, one of its health, and the last one: see [`Task::report_health`].
 const STATUSES_MAX: usize = 4;
+/// Numbers kept free for the statuses that a task cannot do without.
+const NUMBERS_KEPT: u16 = 16;
+/// Messages of the framework that wait for a task to start.
+const INBOX_MAX: usize = 4;
+
+/// When a running task is ended, and as what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline {
+    pub at_ms: u64,
+    pub failure: Option<Failure>,
+}
 
 /// Where a task is. What survives a restart of the node is this without the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +56,16 @@ pub(crate) struct Task {
     pub log_offset: u32,
     /// Requests for a block that timed out or were refused in a row.
     pub fetch_failures: u8,
+    /// What the framework sent before the task ran.
+    pub inbox: Vec<Vec<u8>>,
+    /// The health that the gateway has not been told yet.
+    pub health: Option<State>,
+    /// When its time is up.
+    pub time_limit: Option<Deadline>,
+    /// It was told to stop, and when it is ended if it does not.
+    pub stopping: Option<Deadline>,
+    /// It was ended, and as what.
+    pub ended_as: Option<Failure>,
 }
 
 impl Task {
@@ -62,7 +83,42 @@ impl Task {
             message_seq: 1,
             log_offset: 0,
             fetch_failures: 0,
+            inbox: Vec::new(),
+            health: None,
+            time_limit: None,
+            stopping: None,
+            ended_as: None,
         }
+    }
+
+    /// Keeps a message until the task runs; what is too many is lost.
+    pub fn keep_message(&mut self, data: &[u8]) {
+        if self.inbox.len() < INBOX_MAX {
+            self.inbox.push(data.into());
+        }
+    }
+
+    /// Queues the newest report of health, if that takes nothing from the statuses that must not be lost: one at a
+    /// time, behind at most one other, so that the last status always finds a place; and not with the last numbers.
+    pub fn report_health(&mut self) -> bool {
+        let crowded = self.kept.statuses.len() > 1 || self.kept.next_status > u16::MAX - NUMBERS_KEPT;
+        match self.health.take() {
+            Some(state) if self.kept.phase == Phase::Running && !crowded => {
+                self.report(state, "");
+                true
+            }
+            Some(state) if self.kept.phase == Phase::Running => {
+                self.health = Some(state);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// The next moment at which the task is to be ended.
+    pub fn deadline(&self) -> Option<Deadline> {
+        let both = [self.stopping, self.time_limit];
+        both.into_iter().flatten().min_by_key(|deadline| deadline.at_ms)
     }
 
     pub fn record(&self) -> Record {

@@ -29,6 +29,11 @@ impl Answer {
         self.code == Code::UNAUTHORIZED
     }
 
+    /// 5.03: the gateway has not got it yet.
+    pub fn is_unavailable(&self) -> bool {
+        self.code == Code::UNAVAILABLE
+    }
+
     pub fn is_not_found(&self) -> bool {
         self.code == Code::NOT_FOUND
     }

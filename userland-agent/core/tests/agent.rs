@@ -285,3 +285,108 @@ fn size_for_information() {
     println!("agent without its system: {agent} bytes; world: {}", size_of::<World>());
     assert!(agent < 8192, "{agent} bytes do not fit a node");
 }
+
+#[test]
+fn a_kill_with_grace_waits_for_a_task_that_can_notice() {
+    for (notices, exits_after, killed) in [(true, 1_000, false), (true, LONG_RUN, true), (false, 1_000, true)]
+    {
+        let mut sim = Sim::new(1);
+        sim.world.borrow_mut().notices = notices;
+        sim.world.borrow_mut().script = vec![(10_000 + exits_after, Event::Exited(9))];
+        sim.launch(1, 300);
+        sim.until("running", |sim| sim.states(1).contains(&State::Running));
+        let ran = sim.now();
+        sim.until("nine seconds", |sim| sim.now() > ran + 9_000);
+        sim.gateway.order(Order::Kill { task: 1, grace_ms: 5_000 });
+        sim.until("ended", |sim| sim.ended(1));
+        assert_eq!(sim.states(1).last(), Some(&State::Killed), "also if it ended by itself");
+        assert_eq!(!sim.world.borrow().kills.is_empty(), killed, "{notices} {exits_after}");
+    }
+}
+
+#[test]
+fn a_repeated_kill_may_only_shorten_the_grace() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().notices = true;
+    sim.world.borrow_mut().script = vec![(LONG_RUN, Event::Exited(0))];
+    sim.launch(1, 300);
+    sim.until("running", |sim| sim.states(1).contains(&State::Running));
+    let told = sim.now();
+    for grace_ms in [4_000, 60_000] {
+        sim.gateway.order(Order::Kill { task: 1, grace_ms });
+    }
+    sim.until("ended", |sim| sim.ended(1));
+    assert!(sim.now() < told + 12_000, "{}", sim.now() - told);
+}
+
+#[test]
+fn a_task_that_runs_for_too_long_fails() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().script = vec![(LONG_RUN, Event::Exited(0))];
+    let launch = sim.prepare(1, 300);
+    sim.gateway.order(Order::Launch(Launch { max_run_s: 7, ..launch }));
+    sim.until("ended", |sim| sim.ended(1));
+    assert_eq!(sim.states(1), [State::Starting, State::Running, State::Failed(Failure::Timeout)]);
+}
+
+#[test]
+fn messages_wait_for_a_task_to_start() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().script = vec![(LONG_RUN, Event::Exited(0))];
+    sim.launch(1, 8000);
+    sim.until("fetching", |sim| sim.gateway.served_bytes > 500);
+    for number in 0..6u8 {
+        let data = heapless::Vec::from_slice(&[number]).unwrap();
+        sim.gateway.order(Order::Message { task: 1, data });
+    }
+    sim.until("ordered", |sim| sim.agent.counters().orders == 7);
+    assert_eq!((sim.states(1), sim.world.borrow().delivered.len()), (vec![State::Starting], 0));
+    sim.until("running", |sim| sim.states(1).contains(&State::Running));
+    let delivered: Vec<u8> = sim.world.borrow().delivered.iter().map(|(_, data)| data[0]).collect();
+    assert_eq!(delivered, [0, 1, 2, 3], "four are kept");
+}
+
+#[test]
+fn health_never_takes_the_place_of_the_end() {
+    let mut sim = Sim::new(1);
+    let flapping = (0..500).map(|number| (100 + number * 20, Event::Health(number % 2 == 0)));
+    sim.world.borrow_mut().script = flapping.chain([(10_200, Event::Exited(0))]).collect();
+    sim.loss_permille = 200;
+    sim.launch(1, 300);
+    sim.until("ended", |sim| sim.ended(1));
+    let states = sim.states(1);
+    assert_eq!(states.last(), Some(&State::Exited(0)));
+    assert!(states.iter().any(|state| matches!(state, State::Health(_))));
+}
+
+#[test]
+fn a_node_with_full_storage_starts_all_the_same() {
+    let world = World { fault: Some((0, Fault::Error(StorageError::Full))), ..Default::default() };
+    let world = std::rc::Rc::new(std::cell::RefCell::new(world));
+    let agent = agent_core::Agent::new(FakeOs(world), agent_core::Config::default(), 5).unwrap();
+    assert_eq!(agent.counters().storage_errors, 1);
+}
+
+#[test]
+fn only_what_the_publisher_signed_is_started() {
+    use ed25519_dalek::{Signer, SigningKey};
+    let (ours, theirs) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+    for (signer, expected) in [(None, false), (Some(&theirs), false), (Some(&ours), true)] {
+        let mut sim = Sim::with_publisher(1, ours.verifying_key().to_bytes());
+        let launch = sim.prepare(1, 300);
+        let whole: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(&sim.gateway.images[&101]).into();
+        let signature = signer.map(|key| key.sign(&node_proto::signed_message(&whole)).to_bytes());
+        let document = node_proto::Document {
+            signature: signature.as_ref().map_or(&[], |signature| signature),
+            ..Default::default()
+        };
+        let document = postcard::to_allocvec(&document).unwrap();
+        let document_len = document.len() as u16;
+        sim.gateway.documents.insert(1, document);
+        sim.gateway.order(Order::Launch(Launch { document_len, ..launch }));
+        sim.until("ended", |sim| sim.ended(1));
+        assert_eq!(sim.states(1).contains(&State::Running), expected);
+        assert_eq!(sim.states(1).contains(&State::Failed(Failure::Signature)), !expected);
+        assert_eq!(sim.gateway.served_bytes < 300, signer.is_none(), "not worth the radio");
+    }
+}

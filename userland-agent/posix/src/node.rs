@@ -30,6 +30,8 @@ pub struct NodeConfig {
     pub ack_timeout_ms: u32,
     /// Size exponent of image blocks: 2^(szx+4) bytes.
     pub block_szx: u8,
+    /// Ed25519 key of the only publisher whose images it starts; any if there is none.
+    pub publisher: Option<[u8; 32]>,
 }
 
 /// The node cannot start.
@@ -76,7 +78,11 @@ impl Node {
         let link = Link::open(&config.link, config.eui64)
             .map_err(|error| NodeError::Link(config.link.clone(), error))?;
         let os = PosixOs::new(config.board, config.eui64, config.block_szx, storage, link);
-        let agent = Config { ack_timeout_ms: config.ack_timeout_ms, ..Config::default() };
+        let agent = Config {
+            ack_timeout_ms: config.ack_timeout_ms,
+            publisher: config.publisher,
+            ..Config::default()
+        };
         let agent = Agent::new(os, agent, rand::random())
             .map_err(|error| NodeError::Records(config.state.clone(), error))?;
         Ok(Self { agent, greeted_ms: 0 })

@@ -131,6 +131,8 @@ impl Os for PosixOs {
             entry: start.document.entry,
             args: start.document.args,
             env: start.document.env,
+            data: start.document.data,
+            check: start.document.check,
             grant: start.grant,
         };
         let now_ms = self.now_ms();
@@ -150,9 +152,15 @@ impl Os for PosixOs {
         self.executor.kill(task);
     }
 
+    fn stop(&mut self, task: TaskHandle, grace_ms: u32) -> bool {
+        let now_ms = self.now_ms();
+        self.executor.stop(task, grace_ms, now_ms)
+    }
+
     fn deliver(&mut self, task: TaskHandle, data: &[u8]) {
-        // Host interface version 1 has no way in for messages.
-        tracing::debug!(task, bytes = data.len(), "message from the framework; the task cannot receive");
+        if !self.executor.deliver(task, data) {
+            tracing::warn!(task, bytes = data.len(), "a message of the framework is lost: too many wait");
+        }
     }
 
     fn next_event(&mut self, task: TaskHandle) -> Option<Event> {
@@ -162,6 +170,9 @@ impl Os for PosixOs {
             Wasm::Message(bytes) => Event::Message(bytes),
             Wasm::Exited(code) => Event::Exited(code),
             Wasm::Killed => Event::Killed,
+            Wasm::Health(well) => Event::Health(well),
+            Wasm::Checked(value) => Event::Checked(value),
+            Wasm::Unhealthy => Event::Failed(Failure::Unhealthy, String::new()),
             Wasm::Trapped(how) => Event::Failed(Failure::Trap, how),
             Wasm::OverMemory { asked, granted } => {
                 Event::Failed(Failure::Memory, format!("asked {asked} B, granted {granted}"))

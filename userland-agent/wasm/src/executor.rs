@@ -1,6 +1,7 @@
 //! The modules of a node and their turns.
 
 use crate::abi;
+use crate::check::{Checker, Probe};
 use crate::module::{self, Event, Loaded, Pause, StartError, Usage};
 use alloc::format;
 use alloc::vec::Vec;
@@ -52,6 +53,10 @@ pub struct Launch<'a> {
     pub args: &'a [u8],
     /// Environment, each ended by NUL.
     pub env: &'a [u8],
+    /// Bytes that the framework gave it.
+    pub data: &'a [u8],
+    /// How it is asked whether it is well.
+    pub check: Option<node_proto::Check<'a>>,
     /// What it may use.
     pub grant: Grant,
 }
@@ -60,13 +65,25 @@ pub struct Launch<'a> {
 enum Run {
     Fresh,
     OutOfFuel(ResumableCallOutOfFuel),
-    /// Suspended in a call until a time.
+    /// Suspended in a call until a time, or until something comes.
     Waiting {
         call: ResumableCallHostTrap,
         until_ms: u64,
+        wait: Wait,
     },
     /// Ended, or being moved.
     Nothing,
+}
+
+/// What a suspended module waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Its turn: the call's result is there.
+    Turn,
+    /// Time to pass.
+    Sleep,
+    /// A message, for this piece of its memory.
+    Message { ptr: u32, len: u32 },
 }
 
 struct Task {
@@ -74,6 +91,9 @@ struct Task {
     slot: Slot,
     loaded: Loaded,
     run: Run,
+    /// The result of the call that the module is suspended in, once it is there.
+    input: Option<Val>,
+    checker: Option<Checker>,
     budget: Budget,
     mem_granted: u32,
     end: Option<Event>,
@@ -109,6 +129,8 @@ impl Executor {
             slot,
             loaded,
             run: Run::Fresh,
+            input: None,
+            checker: launch.check.map(|check| Checker::new(&check, now_ms)),
             budget,
             mem_granted: launch.grant.mem_bytes,
             end: None,
@@ -120,6 +142,31 @@ impl Executor {
     pub fn kill(&mut self, task: u16) -> bool {
         let found = self.tasks.iter_mut().find(|held| held.task == task && held.slot.may_run());
         found.map(|held| held.finish(Cause::Stopped, Event::Killed)).is_some()
+    }
+
+    /// Tells a module to stop within `grace_ms`: it comes back from what it waits for. False if it cannot notice, or
+    /// is not there.
+    pub fn stop(&mut self, task: u16, grace_ms: u32, now_ms: u64) -> bool {
+        let Some(held) = self.tasks.iter_mut().find(|held| held.task == task && held.slot.may_run()) else {
+            return false;
+        };
+        let at_ms = now_ms + u64::from(grace_ms);
+        let state = held.loaded.store.data_mut();
+        state.stop_at_ms = Some(state.stop_at_ms.map_or(at_ms, |held| held.min(at_ms)));
+        held.loaded.notices_stop
+    }
+
+    /// Hands a message of the framework to a module. False if there is no room or no such module.
+    pub fn deliver(&mut self, task: u16, data: &[u8]) -> bool {
+        let Some(held) = self.tasks.iter_mut().find(|held| held.task == task && held.slot.may_run()) else {
+            return false;
+        };
+        let inbox = &mut held.loaded.store.data_mut().inbox;
+        let room = inbox.len() < abi::MESSAGES_WAITING_MAX && data.len() <= abi::MESSAGE_MAX;
+        if room {
+            inbox.push_back(data.into());
+        }
+        room
     }
 
     /// Lets every module use what its budget holds, and gives the time at which there is more to do: `None` if only
@@ -139,6 +186,9 @@ impl Executor {
     pub fn next_event(&mut self, task: u16) -> Option<Event> {
         let at = self.tasks.iter().position(|held| held.task == task)?;
         let held = &mut self.tasks[at];
+        if let Some(news) = held.checker.as_mut().and_then(Checker::news) {
+            return Some(news);
+        }
         let state = held.loaded.store.data_mut();
         if let Some(message) = state.messages.pop_front() {
             return Some(Event::Message(message));
@@ -156,7 +206,8 @@ impl Executor {
     pub fn has_events(&self) -> bool {
         self.tasks.iter().any(|task| {
             let state = task.loaded.store.data();
-            task.end.is_some() || !state.messages.is_empty() || !state.log.is_empty()
+            let checked = task.checker.as_ref().is_some_and(Checker::has_news);
+            checked || task.end.is_some() || !state.messages.is_empty() || !state.log.is_empty()
         })
     }
 
@@ -199,23 +250,119 @@ impl Task {
 
     /// Runs until the budget is used up, the module waits, or it ends.
     fn advance(&mut self, host: &mut impl Host, now_ms: u64, window_ends_ms: u64) -> Option<u64> {
-        let mut input = None;
         while self.slot.may_run() {
-            if let Run::Waiting { until_ms, .. } = self.run
-                && until_ms > now_ms
-            {
-                return Some(until_ms);
+            let budget_left = self.budget.remaining() > 0;
+            let suspended = matches!(self.run, Run::Waiting { .. });
+            let due = self.check_due(suspended, now_ms);
+            if !self.slot.may_run() {
+                break;
             }
-            if self.budget.remaining() == 0 {
+            if due && suspended && self.input.is_none() {
+                if !budget_left {
+                    return Some(window_ends_ms);
+                }
+                self.check_slice(host, now_ms);
+                continue;
+            }
+            if self.input.is_none()
+                && let Some(until_ms) = self.wait(now_ms)
+            {
+                return Some(self.checker.as_ref().map_or(until_ms, |checker| until_ms.min(checker.next_ms)));
+            }
+            if !budget_left {
                 return Some(window_ends_ms);
             }
-            self.slice(&mut input, host, now_ms);
+            self.slice(host, now_ms);
         }
         None
     }
 
-    /// One uninterrupted run. `input` is the result of the call that the module is suspended in, if it has one.
-    fn slice(&mut self, input: &mut Option<Val>, host: &mut impl Host, now_ms: u64) {
+    /// Until when a suspended module waits; `None` if it may go on.
+    fn wait(&mut self, now_ms: u64) -> Option<u64> {
+        let Run::Waiting { until_ms, wait, .. } = self.run else { return None };
+        let state = self.loaded.store.data_mut();
+        let told_to_stop = state.stop_at_ms.is_some();
+        match wait {
+            Wait::Turn => None,
+            Wait::Sleep => (until_ms > now_ms && !told_to_stop).then_some(until_ms),
+            Wait::Message { ptr, len } => {
+                let code = match state.inbox.pop_front() {
+                    Some(message) => {
+                        let bytes = &message[..message.len().min(len as usize)];
+                        let store = &mut self.loaded.store;
+                        match self.loaded.memory.map(|memory| memory.write(store, ptr as usize, bytes)) {
+                            Some(Ok(())) => bytes.len() as i32,
+                            _ => abi::E_INVALID,
+                        }
+                    }
+                    None if until_ms > now_ms && !told_to_stop => return Some(until_ms),
+                    None => 0,
+                };
+                self.input = Some(Val::I32(code));
+                None
+            }
+        }
+    }
+
+    /// True if the check is to be called, or goes on. A module that has not called anything for too long has failed it.
+    fn check_due(&mut self, suspended: bool, now_ms: u64) -> bool {
+        let told_to_stop = self.loaded.store.data().stop_at_ms.is_some();
+        let Some(checker) = self.checker.as_mut().filter(|_| !told_to_stop) else { return false };
+        if checker.is_overdue(suspended, now_ms) {
+            self.checked(None, now_ms);
+            return false;
+        }
+        checker.next_ms <= now_ms
+    }
+
+    /// One uninterrupted run of the check, while the module itself is suspended.
+    fn check_slice(&mut self, host: &mut impl Host, now_ms: u64) {
+        let (Some(checker), Some(check)) = (&mut self.checker, self.loaded.check) else { return };
+        let probe = checker.take_probe(now_ms);
+        let mut fuel = self.budget.remaining();
+        if let Probe::OutOfFuel(call) = &probe {
+            fuel = fuel.max(call.required_fuel());
+        }
+        let store = &mut self.loaded.store;
+        store.data_mut().now_ms = now_ms;
+        let mut result = [Val::I32(0)];
+        let outcome = store.set_fuel(fuel).and_then(|()| match probe {
+            Probe::OutOfFuel(call) => call.resume(&mut *store, &mut result),
+            Probe::Suspended(call, input) => call.resume(&mut *store, &[input], &mut result),
+            Probe::Idle => check.call_resumable(&mut *store, &[], &mut result),
+        });
+        let left = store.get_fuel().unwrap_or(0);
+        self.budget.charge(fuel.saturating_sub(left).max(1));
+        match outcome {
+            Ok(ResumableCall::Finished) => self.checked(result[0].i32(), now_ms),
+            Ok(ResumableCall::OutOfFuel(call)) => self.go_on_checking(Probe::OutOfFuel(call)),
+            Ok(ResumableCall::HostTrap(call)) => {
+                let asked = call.host_error().downcast_ref::<Pause>().copied();
+                match asked.and_then(|pause| self.device(pause, host)) {
+                    Some(input) => self.go_on_checking(Probe::Suspended(call, input)),
+                    None => self.checked(None, now_ms), // a check may not wait
+                }
+            }
+            Err(error) if self.loaded.store.data().refused.is_some() => self.trapped(&error),
+            Err(_) => self.checked(None, now_ms),
+        }
+    }
+
+    fn go_on_checking(&mut self, probe: Probe) {
+        if let Some(checker) = &mut self.checker {
+            checker.go_on(probe);
+        }
+    }
+
+    /// Takes the result of a check; `None` is none at all.
+    fn checked(&mut self, result: Option<i32>, now_ms: u64) {
+        if self.checker.as_mut().is_some_and(|checker| checker.done(result, now_ms)) {
+            self.finish(Cause::Stopped, Event::Unhealthy);
+        }
+    }
+
+    /// One uninterrupted run.
+    fn slice(&mut self, host: &mut impl Host, now_ms: u64) {
         let mut fuel = self.budget.remaining();
         let run = core::mem::replace(&mut self.run, Run::Nothing);
         if let Run::OutOfFuel(call) = &run {
@@ -229,7 +376,7 @@ impl Task {
             Run::Fresh => self.loaded.entry.call_resumable(&mut *store, &[], &mut result),
             Run::OutOfFuel(call) => call.resume(&mut *store, &mut result),
             Run::Waiting { call, .. } => {
-                let input: Vec<Val> = input.take().into_iter().collect();
+                let input: Vec<Val> = self.input.take().into_iter().collect();
                 call.resume(&mut *store, &input, &mut result)
             }
             Run::Nothing => Err(Error::new("nothing to run")),
@@ -242,45 +389,47 @@ impl Task {
                 self.finish(Cause::Exited(code), Event::Exited(code));
             }
             Ok(ResumableCall::OutOfFuel(call)) => self.run = Run::OutOfFuel(call),
-            Ok(ResumableCall::HostTrap(call)) => self.suspended(call, input, host, now_ms),
+            Ok(ResumableCall::HostTrap(call)) => self.suspended(call, host, now_ms),
             Err(error) => self.trapped(&error),
         }
     }
 
-    /// Does what a suspended call asks for and leaves its result in `input`.
-    fn suspended(
-        &mut self,
-        call: ResumableCallHostTrap,
-        input: &mut Option<Val>,
-        host: &mut impl Host,
-        now_ms: u64,
-    ) {
+    /// Does what a suspended call asks for.
+    fn suspended(&mut self, call: ResumableCallHostTrap, host: &mut impl Host, now_ms: u64) {
         let Some(pause) = call.host_error().downcast_ref::<Pause>().copied() else {
             self.trapped(&Error::new("unknown host error"));
             return;
         };
-        let mut until_ms = now_ms;
-        match pause {
-            Pause::Sleep { ms } => until_ms = now_ms + u64::from(ms.max(1)),
-            Pause::Led { index, on } => {
-                *input = Some(Val::I32(host.led_set(self.task, index, on).map_or(abi::E_NODEV, |()| 0)));
+        let later = |ms: u32| now_ms + u64::from(ms);
+        let (until_ms, wait) = match pause {
+            Pause::Sleep { ms } => (later(ms.max(1)), Wait::Sleep),
+            Pause::Receive { ptr, len, wait_ms } => (later(wait_ms), Wait::Message { ptr, len }),
+            device => {
+                self.input = self.device(device, host);
+                (now_ms, Wait::Turn)
             }
-            Pause::Sensor { index, out } => {
-                let code = match host.sensor_read(self.task, index) {
-                    Err(HostError) => abi::E_NODEV,
-                    Ok(value) => {
-                        let bytes = value.to_le_bytes();
-                        let store = &mut self.loaded.store;
-                        match self.loaded.memory.map(|memory| memory.write(store, out as usize, &bytes)) {
-                            Some(Ok(())) => 0,
-                            _ => abi::E_INVALID,
-                        }
+        };
+        self.run = Run::Waiting { call, until_ms, wait };
+    }
+
+    /// What a call to a device comes to; `None` for what is none.
+    fn device(&mut self, pause: Pause, host: &mut impl Host) -> Option<Val> {
+        let code = match pause {
+            Pause::Sleep { .. } | Pause::Receive { .. } => return None,
+            Pause::Led { index, on } => host.led_set(self.task, index, on).map_or(abi::E_NODEV, |()| 0),
+            Pause::Sensor { index, out } => match host.sensor_read(self.task, index) {
+                Err(HostError) => abi::E_NODEV,
+                Ok(value) => {
+                    let store = &mut self.loaded.store;
+                    let bytes = value.to_le_bytes();
+                    match self.loaded.memory.map(|memory| memory.write(store, out as usize, &bytes)) {
+                        Some(Ok(())) => 0,
+                        _ => abi::E_INVALID,
                     }
-                };
-                *input = Some(Val::I32(code));
-            }
-        }
-        self.run = Run::Waiting { call, until_ms };
+                }
+            },
+        };
+        Some(Val::I32(code))
     }
 
     fn trapped(&mut self, error: &Error) {

@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod abi;
+mod check;
 mod executor;
 mod module;
 

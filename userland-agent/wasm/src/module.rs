@@ -32,6 +32,12 @@ pub enum Event {
     Exited(i32),
     /// Ended on request.
     Killed,
+    /// Its health check changed its mind.
+    Health(bool),
+    /// Its check returned another value.
+    Checked(i32),
+    /// Its health check failed too often: it was ended.
+    Unhealthy,
     /// It trapped; the text says how.
     Trapped(String),
     /// It asked for more memory than granted.
@@ -93,6 +99,7 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pause {
     Sleep { ms: u32 },
+    Receive { ptr: u32, len: u32, wait_ms: u32 },
     Sensor { index: u32, out: u32 },
     Led { index: u32, on: bool },
 }
@@ -109,6 +116,11 @@ impl WasmiHostError for Pause {}
 pub(crate) struct State {
     args: Vec<u8>,
     env: Vec<u8>,
+    data: Vec<u8>,
+    /// Messages of the framework, oldest first.
+    pub inbox: VecDeque<Vec<u8>>,
+    /// Until when it may go on, once it was told to stop.
+    pub stop_at_ms: Option<u64>,
     pub now_ms: u64,
     pub log: VecDeque<u8>,
     pub messages: VecDeque<Vec<u8>>,
@@ -178,7 +190,10 @@ impl ResourceLimiter for State {
 pub(crate) struct Loaded {
     pub store: Store<State>,
     pub entry: Func,
+    pub check: Option<Func>,
     pub memory: Option<Memory>,
+    /// It can learn that it is told to stop.
+    pub notices_stop: bool,
 }
 
 /// Validates and instantiates a module. Nothing of it has run but a start section, within `fuel`.
@@ -200,6 +215,9 @@ pub(crate) fn load(launch: &Launch<'_>, fuel: u64, now_ms: u64) -> Result<Loaded
     let state = State {
         args: launch.args.into(),
         env: launch.env.into(),
+        data: launch.data.into(),
+        inbox: VecDeque::new(),
+        stop_at_ms: None,
         now_ms,
         log: VecDeque::new(),
         messages: VecDeque::new(),
@@ -221,11 +239,15 @@ pub(crate) fn load(launch: &Launch<'_>, fuel: u64, now_ms: u64) -> Result<Loaded
             });
         }
     };
-    let name = if launch.entry.is_empty() { abi::ENTRY } else { launch.entry };
-    let entry = instance.get_func(&store, name).filter(|entry| entry.typed::<(), i32>(&store).is_ok());
-    let entry = entry.ok_or_else(|| StartError::NoEntry(name.into()))?;
+    let function = |name: &str| {
+        let found = instance.get_func(&store, name).filter(|entry| entry.typed::<(), i32>(&store).is_ok());
+        found.ok_or_else(|| StartError::NoEntry(name.into()))
+    };
+    let entry = function(if launch.entry.is_empty() { abi::ENTRY } else { launch.entry })?;
+    let check = launch.check.map(|check| function(check.entry)).transpose()?;
     let memory = instance.get_memory(&store, "memory");
-    Ok(Loaded { store, entry, memory })
+    let notices_stop = module.imports().any(|import| import.name() == "stopping");
+    Ok(Loaded { store, entry, check, memory, notices_stop })
 }
 
 fn config() -> WasmiConfig {
@@ -269,6 +291,25 @@ fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
         wrap(linker.func_wrap(micro, "time_ms", |caller: Caller<'_, State>| caller.data().now_ms as i64))?;
         wrap(linker.func_wrap(micro, "sleep_ms", |_: Caller<'_, State>, ms: u32| -> Result<(), Error> {
             Err(Error::host(Pause::Sleep { ms }))
+        }))?;
+        wrap(linker.func_wrap(
+            micro,
+            "receive",
+            |_: Caller<'_, State>, ptr: u32, len: u32, wait_ms: u32| -> Result<i32, Error> {
+                Err(Error::host(Pause::Receive { ptr, len, wait_ms }))
+            },
+        ))?;
+        wrap(linker.func_wrap(micro, "stopping", |caller: Caller<'_, State>| {
+            let state = caller.data();
+            let left = state.stop_at_ms.map(|at| at.saturating_sub(state.now_ms));
+            left.map_or(-1, |left| i32::try_from(left).unwrap_or(i32::MAX))
+        }))?;
+        wrap(
+            linker.func_wrap(micro, "data_len", |caller: Caller<'_, State>| caller.data().data.len() as i32),
+        )?;
+        wrap(linker.func_wrap(micro, "data_read", |mut caller: Caller<'_, State>, ptr: u32, len: u32| {
+            let data = caller.data().data.clone();
+            copy_out(&mut caller, &data, ptr, len)
         }))?;
         wrap(linker.func_wrap(
             micro,

@@ -2,6 +2,7 @@
 
 use agent_wasm::{Config, Event, Executor, Host, HostError, Launch, StartError};
 use grants::{Capabilities, Grant};
+use node_proto::Check;
 use proptest::prelude::*;
 
 const ALL: u16 = 0x3f;
@@ -28,8 +29,37 @@ fn grant(cpu_permille: u16, mem_bytes: u32, capabilities: u16) -> Grant {
 
 fn start(executor: &mut Executor, task: u16, text: &str, grant: Grant) -> Result<(), StartError> {
     let image = wat::parse_str(text).unwrap();
-    let launch = Launch { task, image: &image, entry: "", args: b"one\0two\0", env: b"A=1\0", grant };
+    let (args, env, data) = (b"one\0two\0", b"A=1\0", b"d4t");
+    let launch = Launch { task, image: &image, entry: "", args, env, data, check: None, grant };
     executor.start(&launch, 0)
+}
+
+fn start_checked(executor: &mut Executor, text: &str, check: Check<'_>) {
+    let image = wat::parse_str(text).unwrap();
+    let launch = Launch {
+        task: 1,
+        image: &image,
+        entry: "",
+        args: b"",
+        env: b"",
+        data: b"",
+        check: Some(check),
+        grant: grant(500, 70_000, ALL),
+    };
+    executor.start(&launch, 0).unwrap();
+}
+
+/// Steps through virtual time; gives what the module said, and when.
+fn timed(executor: &mut Executor, from_ms: u64, until_ms: u64) -> Vec<(u64, Event)> {
+    let (mut board, mut now, mut said) = (Board::default(), from_ms, Vec::new());
+    while now < until_ms {
+        let next = executor.step(&mut board, now);
+        while let Some(event) = executor.next_event(1) {
+            said.push((now, event));
+        }
+        now = next.unwrap_or(until_ms).max(now + 1);
+    }
+    said
 }
 
 /// Steps through virtual time until nothing is to do or `until_ms`.
@@ -240,7 +270,7 @@ proptest! {
     fn any_bytes_are_refused_or_run_without_harm(mut image in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, flip in any::<(usize, u8)>()) {
         let mut executor = Executor::new(Config::default());
         let launch = |image: &[u8], executor: &mut Executor| {
-            let launch = Launch { task: 1, image, entry: "", args: b"", env: b"", grant: grant(200, 70_000, ALL) };
+            let launch = Launch { task: 1, image, entry: "", args: b"", env: b"", data: b"", check: None, grant: grant(200, 70_000, ALL) };
             if executor.start(&launch, 0).is_ok() {
                 run(executor, &mut Board::default(), 300);
                 executor.kill(1);
@@ -254,4 +284,135 @@ proptest! {
         image.truncate(cut);
         launch(&image, &mut executor);
     }
+}
+
+/// Copies its data to the log, then answers each message with itself, and stops when it is told to.
+const ECHO: &str = r#"(module
+    (import "micro" "receive" (func $receive (param i32 i32 i32) (result i32)))
+    (import "micro" "message" (func $message (param i32 i32) (result i32)))
+    (import "micro" "stopping" (func $stopping (result i32)))
+    (import "micro" "data_read" (func $data (param i32 i32) (result i32)))
+    (import "micro" "log" (func $log (param i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (func (export "run") (result i32) (local $len i32)
+        (drop (call $log (i32.const 0) (call $data (i32.const 0) (i32.const 64))))
+        (loop $again
+            (local.set $len (call $receive (i32.const 0) (i32.const 64) (i32.const 1000)))
+            (if (local.get $len) (then (drop (call $message (i32.const 0) (local.get $len)))))
+            (br_if $again (i32.lt_s (call $stopping) (i32.const 0))))
+        (i32.const 5)))"#;
+
+#[test]
+fn messages_come_in_and_a_task_that_is_told_stops_by_itself() {
+    let mut executor = Executor::new(Config::default());
+    start(&mut executor, 1, ECHO, grant(500, 70_000, ALL)).unwrap();
+    assert_eq!(timed(&mut executor, 0, 10), [(0, Event::Log(b"d4t".to_vec()))]);
+    assert!(executor.deliver(1, b"one") && executor.deliver(1, b"two"));
+    let said = timed(&mut executor, 10, 50);
+    assert_eq!(said, [(10, Event::Message(b"one".to_vec())), (10, Event::Message(b"two".to_vec()))]);
+    for _ in 0..8 {
+        assert!(executor.deliver(1, b"x"));
+    }
+    assert!(!executor.deliver(1, b"x") && !executor.deliver(2, b"x"), "no room, no task");
+    timed(&mut executor, 50, 100);
+    assert!(executor.stop(1, 3_000, 100));
+    let said = timed(&mut executor, 100, 500);
+    assert_eq!(said, [(100, Event::Exited(5))], "at once, though it waited for a message");
+}
+
+#[test]
+fn a_task_that_cannot_notice_is_not_waited_for() {
+    let mut executor = Executor::new(Config::default());
+    start(&mut executor, 1, SPIN, grant(500, 0, 0)).unwrap();
+    assert!(!executor.stop(1, 3_000, 0));
+    let mut ungranted = Executor::new(Config::default());
+    let refused = start(&mut ungranted, 1, ECHO, grant(500, 70_000, Capabilities::LOG));
+    assert!(matches!(refused, Err(StartError::NotGranted(name)) if name.contains("micro.receive")));
+}
+
+/// Sleeps and counts; what the other functions return depends on it.
+const SLEEPER: &str = r#"(module
+    (import "micro" "sleep_ms" (func $sleep (param i32)))
+    (import "micro" "sensor_read" (func $sensor (param i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (global $turns (mut i32) (i32.const 0))
+    (func (export "run") (result i32)
+        (loop $again
+            (call $sleep (i32.const 1000))
+            (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
+            (br $again))
+        (i32.const 0))
+    (func (export "well") (result i32) (i32.gt_s (global.get $turns) (i32.const 4)))
+    (func (export "count") (result i32) (i32.div_s (global.get $turns) (i32.const 3)))
+    (func (export "device") (result i32)
+        (drop (call $sensor (i32.const 0) (i32.const 0)))
+        (i32.load (i32.const 0)))
+    (func (export "slow") (result i32) (loop (br 0)) (i32.const 0))
+    (func (export "waits") (result i32) (call $sleep (i32.const 1)) (i32.const 0))
+    (func (export "traps") (result i32) unreachable))"#;
+
+/// Never calls anything.
+const HANGS: &str = r#"(module (func (export "run") (result i32) (loop (br 0)) (i32.const 0))
+    (func (export "slow") (result i32) (i32.const 0)))"#;
+
+fn check(entry: &str, failures: u8) -> Check<'_> {
+    Check { entry, delay_s: 1, interval_s: 1, timeout_s: 2, grace_s: 0, failures }
+}
+
+fn what(said: &[(u64, Event)]) -> Vec<&Event> {
+    said.iter().map(|(_, event)| event).collect()
+}
+
+#[test]
+fn a_health_check_tells_its_changes_and_ends_what_is_not_well() {
+    let mut executor = Executor::new(Config::default());
+    start_checked(&mut executor, SLEEPER, check("well", 3));
+    let said = timed(&mut executor, 0, 60_000);
+    assert_eq!(what(&said), [&Event::Health(true), &Event::Health(false), &Event::Unhealthy]);
+    assert!(said[1].0 >= 5_000 && said[2].0 >= said[1].0 + 2_000, "{said:?}");
+}
+
+#[test]
+fn failures_before_the_first_success_count_after_the_grace() {
+    for entry in ["traps", "waits"] {
+        let mut executor = Executor::new(Config::default());
+        start_checked(&mut executor, SLEEPER, Check { grace_s: 10, ..check(entry, 2) });
+        let said = timed(&mut executor, 0, 60_000);
+        assert!(said[0].0 >= 10_000, "{said:?}");
+        assert_eq!(what(&said), [&Event::Health(false), &Event::Unhealthy], "{entry}");
+    }
+}
+
+#[test]
+fn a_check_that_takes_too_long_or_a_task_that_hangs_has_failed() {
+    for text in [SLEEPER, HANGS] {
+        let mut executor = Executor::new(Config::default());
+        start_checked(&mut executor, text, check("slow", 1));
+        let said = timed(&mut executor, 0, 20_000);
+        assert_eq!(what(&said), [&Event::Health(false), &Event::Unhealthy]);
+        assert!((2_900..5_000).contains(&said[0].0), "{said:?}");
+    }
+}
+
+#[test]
+fn a_general_check_tells_other_values_and_ends_nothing() {
+    let mut executor = Executor::new(Config::default());
+    start_checked(&mut executor, SLEEPER, check("count", 0));
+    let said = timed(&mut executor, 0, 10_500);
+    let values: Vec<Event> = said.into_iter().map(|(_, event)| event).collect();
+    assert_eq!(values, [0, 1, 2, 3].map(Event::Checked));
+    let mut executor = Executor::new(Config::default());
+    start_checked(&mut executor, SLEEPER, check("device", 0));
+    let said = timed(&mut executor, 0, 1_500);
+    assert!(matches!(said[..], [(_, Event::Checked(21_500))]), "{said:?}");
+}
+
+#[test]
+fn a_check_that_is_not_there_is_an_image_that_cannot_run() {
+    let image = wat::parse_str(SLEEPER).unwrap();
+    let check = Some(check("no", 1));
+    let (args, env, data, grant) = (b"", b"", b"", grant(500, 70_000, ALL));
+    let launch = Launch { task: 1, image: &image, entry: "", args, env, data, check, grant };
+    let refused = Executor::new(Config::default()).start(&launch, 0);
+    assert_eq!(refused, Err(StartError::NoEntry("no".into())));
 }

@@ -103,6 +103,8 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
         new_agents: false,
         credential: None,
         offers: Default::default(),
+        trust: Default::default(),
+        image_cache: gateway::images::CACHE_BYTES,
     })
     .await?;
     let mut nodes = Vec::new();
@@ -115,6 +117,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             ack_timeout_ms: ACK_TIMEOUT_MS,
             // Blocks of 128 bytes take two frames: fragments too have to get through.
             block_szx: if number == 0 { 2 } else { 3 },
+            publisher: None,
         })?);
     }
     let images = scene::write_images(&dir.path().join("images"))?;

@@ -34,10 +34,10 @@ pub struct Sim {
 }
 
 /// An agent on what `world` remembers, however often the node goes down while it starts.
-fn boot(world: &Rc<RefCell<World>>, seed: u64) -> Agent<FakeOs> {
+fn boot(world: &Rc<RefCell<World>>, seed: u64, publisher: Option<[u8; 32]>) -> Agent<FakeOs> {
     loop {
         world.borrow_mut().power_cycle();
-        let agent = Agent::new(FakeOs(world.clone()), Config::default(), seed);
+        let agent = Agent::new(FakeOs(world.clone()), Config { publisher, ..Config::default() }, seed);
         if let Ok(agent) = agent
             && !world.borrow().dead
         {
@@ -48,9 +48,18 @@ fn boot(world: &Rc<RefCell<World>>, seed: u64) -> Agent<FakeOs> {
 
 impl Sim {
     pub fn new(seed: u64) -> Self {
+        Self::of(seed, None)
+    }
+
+    /// A node that starts only what this publisher signed.
+    pub fn with_publisher(seed: u64, publisher: [u8; 32]) -> Self {
+        Self::of(seed, Some(publisher))
+    }
+
+    fn of(seed: u64, publisher: Option<[u8; 32]>) -> Self {
         let world = Rc::new(RefCell::new(World::default()));
         Self {
-            agent: boot(&world, seed),
+            agent: boot(&world, seed, publisher),
             world,
             gateway: Gateway::new(seed + 1000),
             air: BTreeMap::new(),
@@ -70,7 +79,7 @@ impl Sim {
     pub fn restart(&mut self) {
         self.restarts += 1;
         let seed = self.dice(u64::MAX);
-        self.agent = boot(&self.world, seed);
+        self.agent = boot(&self.world, seed, None);
     }
 
     pub fn dice(&mut self, sides: u64) -> u64 {

@@ -29,6 +29,10 @@ pub struct World {
     pub started_with: (String, Vec<u8>),
     pub delivered: Vec<(TaskHandle, Vec<u8>)>,
     pub kills: Vec<TaskHandle>,
+    /// Tasks that were told to stop, and the grace.
+    pub stops: Vec<(TaskHandle, u32)>,
+    /// Tasks can notice that they are told to stop.
+    pub notices: bool,
     /// What each task does: milliseconds after its start, and what.
     pub script: Vec<(u64, Event)>,
     pub running: BTreeMap<TaskHandle, VecDeque<(u64, Event)>>,
@@ -63,6 +67,8 @@ impl Default for World {
             started_with: Default::default(),
             delivered: Vec::new(),
             kills: Vec::new(),
+            stops: Vec::new(),
+            notices: false,
             script: vec![(200, Event::Exited(0))],
             running: BTreeMap::new(),
             writes: 0,
@@ -197,6 +203,12 @@ impl Os for FakeOs {
         let events = world.script.iter().map(|(after, event)| (now + after, event.clone())).collect();
         world.running.insert(start.task, events);
         Ok(())
+    }
+
+    fn stop(&mut self, task: TaskHandle, grace_ms: u32) -> bool {
+        let mut world = self.0.borrow_mut();
+        world.stops.push((task, grace_ms));
+        world.notices
     }
 
     fn kill(&mut self, task: TaskHandle) {

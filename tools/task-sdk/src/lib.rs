@@ -63,6 +63,25 @@ pub fn time_ms() -> u64 {
     sys::time_ms()
 }
 
+/// The oldest message of the task's framework, waiting for one at most so long; what does not fit `buffer` is cut.
+/// `None` if none came, or the task is told to stop.
+pub fn receive(buffer: &mut [u8], wait_ms: u32) -> Result<Option<&[u8]>, Error> {
+    let len = check(sys::receive(buffer, wait_ms))?.min(buffer.len());
+    Ok(Some(&buffer[..len]).filter(|message| !message.is_empty()))
+}
+
+/// Milliseconds that are left to stop in; `None` while nobody asks for it. A task that never calls this is ended
+/// without warning.
+pub fn stopping() -> Option<u32> {
+    u32::try_from(sys::stopping()).ok()
+}
+
+/// The bytes that the framework gave the task, copied into `buffer` as far as they fit.
+pub fn data(buffer: &mut [u8]) -> &[u8] {
+    let len = check(sys::data_read(buffer)).unwrap_or(0).min(buffer.len());
+    &buffer[..len]
+}
+
 /// Reads a sensor, in thousandths of its unit.
 pub fn sensor(index: u32) -> Result<i32, Error> {
     let mut value = 0;
@@ -199,6 +218,18 @@ macro_rules! task {
         #[panic_handler]
         fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
             core::arch::wasm32::unreachable()
+        }
+    };
+}
+
+/// Exports a `fn() -> i32` as `well`, for a health check or check with that command: 0 if the task is well. It is called
+/// while the task sleeps or receives, and may not wait itself.
+#[macro_export]
+macro_rules! check {
+    ($check:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn well() -> i32 {
+            $check()
         }
     };
 }

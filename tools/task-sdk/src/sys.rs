@@ -13,6 +13,9 @@ mod host {
         fn led_set(index: u32, on: u32) -> i32;
         fn args_read(ptr: *mut u8, len: usize) -> i32;
         fn env_read(ptr: *mut u8, len: usize) -> i32;
+        fn data_read(ptr: *mut u8, len: usize) -> i32;
+        fn receive(ptr: *mut u8, len: usize, wait_ms: u32) -> i32;
+        fn stopping() -> i32;
     }
 
     // In all of these the host checks what it is given against the module's memory.
@@ -40,6 +43,15 @@ mod host {
         }
         pub fn env_read(buffer: &mut [u8]) -> i32 {
             unsafe { super::env_read(buffer.as_mut_ptr(), buffer.len()) }
+        }
+        pub fn data_read(buffer: &mut [u8]) -> i32 {
+            unsafe { super::data_read(buffer.as_mut_ptr(), buffer.len()) }
+        }
+        pub fn receive(buffer: &mut [u8], wait_ms: u32) -> i32 {
+            unsafe { super::receive(buffer.as_mut_ptr(), buffer.len(), wait_ms) }
+        }
+        pub fn stopping() -> i32 {
+            unsafe { super::stopping() }
         }
     }
 }
@@ -73,6 +85,15 @@ mod elsewhere {
     }
     pub(crate) fn env_read(_: &mut [u8]) -> i32 {
         UNSUPPORTED
+    }
+    pub(crate) fn data_read(_: &mut [u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn receive(_: &mut [u8], _: u32) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn stopping() -> i32 {
+        -1
     }
 }
 

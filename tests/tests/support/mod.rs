@@ -169,12 +169,24 @@ pub struct Follower {
     pub client: Client,
     events: mpsc::Receiver<Event>,
     pub task: String,
+    pub agent: v1::AgentId,
     pub messages: Vec<String>,
 }
 
 impl Follower {
     /// Subscribes, launches the image as soon as an offer fits, and comes back when it was accepted.
     pub async fn launch(system: &System, name: &str, args: &[&str], amounts: &[(&str, f64)]) -> Self {
+        Self::launch_with(system, name, args, amounts, |_| {}).await
+    }
+
+    /// The same with something more in the task.
+    pub async fn launch_with(
+        system: &System,
+        name: &str,
+        args: &[&str],
+        amounts: &[(&str, f64)],
+        change: impl Fn(&mut TaskInfo),
+    ) -> Self {
         let info = FrameworkInfo {
             user: "test".into(),
             name: "test".into(),
@@ -185,7 +197,8 @@ impl Follower {
             ..Default::default()
         };
         let (client, events) = Client::subscribe(system.master, info).await.unwrap();
-        let mut follower = Self { client, events, task: name.to_owned(), messages: Vec::new() };
+        let mut follower =
+            Self { client, events, task: name.to_owned(), agent: Default::default(), messages: Vec::new() };
         let needs = Scalars::from_amounts(amounts.iter().copied());
         loop {
             let event = follower.event().await;
@@ -194,7 +207,7 @@ impl Follower {
             };
             let resources: Vec<_> = offer.resources.iter().map(|held| recast(held).unwrap()).collect();
             assert!(Scalars::of(&resources).contains(&needs), "the node offers too little");
-            let task = TaskInfo {
+            let mut task = TaskInfo {
                 name: name.to_owned(),
                 task_id: v1::TaskId { value: name.to_owned() },
                 agent_id: offer.agent_id.clone(),
@@ -207,6 +220,8 @@ impl Follower {
                 }),
                 ..Default::default()
             };
+            change(&mut task);
+            follower.agent = offer.agent_id.clone();
             follower.client.launch(&offer, vec![task]).await.unwrap();
             follower.client.suppress().await.unwrap();
             return follower;
@@ -229,6 +244,35 @@ impl Follower {
                 return update.status;
             }
         }
+    }
+
+    /// Acknowledges everything until the task runs.
+    pub async fn until_running(&mut self) {
+        loop {
+            let status = self.status().await;
+            self.client.acknowledge(&status).await.unwrap();
+            if status.state() == TaskState::TaskRunning {
+                return;
+            }
+            assert!(!is_terminal(status.state()), "{status:?}");
+        }
+    }
+
+    /// Waits for a message of the task.
+    pub async fn until_message(&mut self, text: &str) {
+        while !self.messages.iter().any(|message| message == text) {
+            self.event().await;
+        }
+    }
+
+    /// Sends to the task.
+    pub async fn message(&self, data: &[u8]) {
+        self.client.message(&self.agent, &self.task, data).await.unwrap();
+    }
+
+    /// Asks for the task's end.
+    pub async fn kill(&self) {
+        self.client.kill(&self.task).await.unwrap();
     }
 
     /// Acknowledges everything to the end; gives the statuses, each UUID once.

@@ -150,6 +150,13 @@ impl Client {
         self.call(Call { kill: Some(kill), ..Self::of(call::Type::Kill) }).await
     }
 
+    /// Sends bytes to an executor; a command task's has the task's id. Not reliable: what is lost is lost.
+    pub async fn message(&self, agent: &v1::AgentId, executor: &str, data: &[u8]) -> Result<(), Error> {
+        let executor_id = v1::ExecutorId { value: executor.to_owned() };
+        let message = call::Message { agent_id: agent.clone(), executor_id, data: data.to_vec() };
+        self.call(Call { message: Some(message), ..Self::of(call::Type::Message) }).await
+    }
+
     /// Asks for all offers again.
     pub async fn revive(&self) -> Result<(), Error> {
         self.call(Self::of(call::Type::Revive)).await

@@ -310,6 +310,11 @@ impl Driver {
                 }
                 (peer, bytes) = self.link.receive(now) => {
                     self.sessions.handle_datagram(peer, &bytes, now());
+                    // One commit serves all that is there.
+                    for _ in 1..BATCH_MAX {
+                        let Some((peer, bytes)) = self.link.try_receive() else { break };
+                        self.sessions.handle_datagram(peer, &bytes, now());
+                    }
                 }
                 Some((uri, image)) = fetched.recv() => self.fetched(&uri, image, &mut writes),
                 leader = detector.changed() => self.detected(leader),

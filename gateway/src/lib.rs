@@ -24,4 +24,4 @@ pub mod session;
 pub mod store;
 
 pub use driver::{Config, Error, Handle, run};
-pub use link::LinkConfig;
+pub use link::{Datagram, LinkConfig, MemoryLink};

@@ -4,8 +4,10 @@ use lowpan::{Eui64, Stack, ether};
 use node_proto::paths::COAP_PORT;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV6};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 
 /// How often the medium is greeted, so that it knows where this radio is after it restarts.
 pub const GREETING: Duration = Duration::from_secs(2);
@@ -15,6 +17,8 @@ pub const GREETING: Duration = Duration::from_secs(2);
 pub enum LinkConfig {
     /// A UDP socket behind a Thread or 6LoWPAN border router.
     Udp(SocketAddr),
+    /// Datagrams over channels, for benchmarks and tests without sockets.
+    Memory(MemoryLink),
     /// A radio on the medium at `air`.
     Radio {
         /// Where the medium listens.
@@ -24,8 +28,33 @@ pub enum LinkConfig {
     },
 }
 
+/// A datagram and the node's address.
+pub type Datagram = (SocketAddr, Vec<u8>);
+
+/// The gateway's ends of a link in memory; opened once.
+#[derive(Clone)]
+pub struct MemoryLink(Arc<Mutex<Option<MemoryEnds>>>);
+
+type MemoryEnds = (mpsc::Receiver<Datagram>, mpsc::Sender<Datagram>);
+
+impl std::fmt::Debug for MemoryLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("memory")
+    }
+}
+
+impl MemoryLink {
+    /// A link with room for `room` datagrams each way, and the nodes' ends of it. What finds no room is lost.
+    pub fn new(room: usize) -> (Self, mpsc::Sender<Datagram>, mpsc::Receiver<Datagram>) {
+        let (to_gateway, at_gateway) = mpsc::channel(room);
+        let (to_nodes, at_nodes) = mpsc::channel(room);
+        (Self(Arc::new(Mutex::new(Some((at_gateway, to_nodes))))), to_gateway, at_nodes)
+    }
+}
+
 /// An open link.
 pub(crate) enum Link {
+    Memory(MemoryEnds),
     Udp(UdpSocket),
     Radio { socket: UdpSocket, stack: Box<Stack> },
 }
@@ -33,6 +62,10 @@ pub(crate) enum Link {
 impl Link {
     pub async fn open(config: &LinkConfig) -> io::Result<Self> {
         match config {
+            LinkConfig::Memory(link) => {
+                let ends = link.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+                ends.map(Self::Memory).ok_or_else(|| io::Error::other("the link in memory is open already"))
+            }
             LinkConfig::Udp(address) => Ok(Self::Udp(UdpSocket::bind(address).await?)),
             LinkConfig::Radio { air, eui64 } => {
                 let any: SocketAddr =
@@ -59,6 +92,10 @@ impl Link {
         let mut buffer = [0; 2048];
         loop {
             match self {
+                Self::Memory((from_nodes, _)) => match from_nodes.recv().await {
+                    Some(datagram) => return datagram,
+                    None => std::future::pending().await,
+                },
                 Self::Udp(socket) => match socket.recv_from(&mut buffer).await {
                     Ok((len, peer)) => return (peer, buffer[..len].to_vec()),
                     Err(error) => pause(&error).await,
@@ -82,8 +119,24 @@ impl Link {
         }
     }
 
+    /// A datagram that is there already.
+    pub fn try_receive(&mut self) -> Option<Datagram> {
+        match self {
+            Self::Memory((from_nodes, _)) => from_nodes.try_recv().ok(),
+            Self::Udp(socket) => {
+                let mut buffer = [0; 2048];
+                let (len, peer) = socket.try_recv_from(&mut buffer).ok()?;
+                Some((peer, buffer[..len].to_vec()))
+            }
+            Self::Radio { .. } => None, // frames come one by one anyway
+        }
+    }
+
     pub async fn send(&mut self, peer: SocketAddr, bytes: &[u8]) {
         match self {
+            Self::Memory((_, to_nodes)) => {
+                let _ = to_nodes.try_send((peer, bytes.to_vec())); // lost, as on a radio
+            }
             Self::Udp(socket) => {
                 if let Err(error) = socket.send_to(bytes, peer).await {
                     tracing::debug!(%peer, %error, "cannot send");
@@ -106,7 +159,7 @@ impl Link {
 
     pub fn counters(&self) -> Option<lowpan::Counters> {
         match self {
-            Self::Udp(_) => None,
+            Self::Udp(_) | Self::Memory(_) => None,
             Self::Radio { stack, .. } => Some(stack.counters()),
         }
     }

@@ -1,5 +1,9 @@
 //! Figures: what messages cost on the air, how long a launch takes, what an agent's state takes.
 
+mod fleet;
+mod load;
+mod stub;
+
 use crate::run::{info, is_terminal, task};
 use agent_posix::{AGENT_STATE_BYTES, Node, NodeConfig};
 use anyhow::{Context, Result};
@@ -25,9 +29,21 @@ pub struct Args {
     /// Launches to time
     #[arg(long, default_value_t = 100)]
     launches: usize,
+    /// Instead, put so many nodes behind one gateway, one number after the other: 1000,10000
+    #[arg(long, value_delimiter = ',', value_name = "N,...")]
+    nodes: Vec<usize>,
+    /// Seconds for which the gateway is left idle to measure its CPU time
+    #[arg(long, default_value_t = 20, value_name = "S", requires = "nodes")]
+    idle: u64,
+    /// Print one JSON document instead of tables
+    #[arg(long, requires = "nodes")]
+    json: bool,
 }
 
 pub async fn bench(args: Args) -> Result<ExitCode> {
+    if !args.nodes.is_empty() {
+        return load::load(&args.nodes, Duration::from_secs(args.idle.max(1)), args.json).await;
+    }
     sizes()?;
     println!("\nnode agent state, without storage and executor: {AGENT_STATE_BYTES} bytes on this machine");
     launches(args.launches.max(1)).await?;
@@ -139,7 +155,7 @@ async fn launches(count: usize) -> Result<()> {
     let stopped = stop.clone();
     let thread = std::thread::spawn(move || node.run(|| stopped.load(Relaxed)));
     let image = dir.path().join("hello.wasm");
-    std::fs::write(&image, include_bytes!("../../task-sdk/images/hello.wasm"))?;
+    std::fs::write(&image, include_bytes!("../../../task-sdk/images/hello.wasm"))?;
 
     let (client, mut events) = Client::subscribe(SocketAddr::from(master.addr), info("bench", 0.0)).await?;
     let granted = Scalars::from_amounts([("cpus", 0.2), ("mem", 0.008)]);

@@ -12,7 +12,7 @@ use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
 use crate::store::{Store, StoreError, Table, Write};
-use libprocess::{BindError, Transport, Upid};
+use libprocess::{BindError, Tls, Transport, Upid};
 use mesos_proto::cram::Credential;
 use node_proto::ImageHandle;
 use std::collections::{HashMap, VecDeque};
@@ -63,6 +63,8 @@ pub struct Config {
     pub credential: Option<Credential>,
     /// What the operator says of nodes' resources and attributes.
     pub offers: Offers,
+    /// Encrypts the connections with the master and with operators.
+    pub tls: Option<Tls>,
     /// Whose images are launched.
     pub trust: Trust,
     /// Bytes of images on disk.
@@ -216,6 +218,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             is_hosted,
             http: http::handler(queries.clone()),
             max_body: BODY_MAX,
+            tls: config.tls,
         },
         events,
     )
@@ -372,11 +375,10 @@ impl Driver {
     }
 
     fn keep(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
-        let needed = self.agents.images_needed();
         let kept = image.and_then(|fetched| {
             let (image, more) = self
                 .images
-                .keep(uri, &fetched, &needed)
+                .keep(uri, &fetched, || self.agents.images_needed())
                 .map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
             writes.extend(more);
             if self.recent.len() >= RECENT_MAX {

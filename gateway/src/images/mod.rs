@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub const CACHE_BYTES: u64 = 64 << 20;
 
 /// What of an image is on disk, under its digest.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
     handle: ImageHandle,
     len: u32,
@@ -106,7 +106,7 @@ impl Images {
         &mut self,
         uri: &str,
         fetched: &Fetched,
-        needed: &BTreeSet<ImageHandle>,
+        needed: impl Fn() -> BTreeSet<ImageHandle>,
     ) -> io::Result<(Image, Vec<StoreWrite>)> {
         let path = self.path(&fetched.digest);
         if !path.exists() {
@@ -119,7 +119,7 @@ impl Images {
         let mut writes = Vec::new();
         let handle = match self.by_digest.get(&fetched.digest) {
             Some(handle) => *handle,
-            None => self.free_handle(needed, &mut writes)?,
+            None => self.free_handle(&needed, &mut writes)?,
         };
         let record = Record {
             handle,
@@ -128,11 +128,13 @@ impl Images {
             uri: uri.to_owned(),
             signature: fetched.signature.map(|signature| signature.to_vec()).unwrap_or_default(),
         };
-        let value = postcard::to_allocvec(&record).map_err(io::Error::other)?;
-        writes.push(StoreWrite::Put(Table::Image, fetched.digest.to_vec(), value));
-        self.insert(fetched.digest, record);
+        if self.known.get(&handle).is_none_or(|known| known.record != record) {
+            let value = postcard::to_allocvec(&record).map_err(io::Error::other)?;
+            writes.push(StoreWrite::Put(Table::Image, fetched.digest.to_vec(), value));
+            self.insert(fetched.digest, record);
+            self.evict(handle, &needed, &mut writes)?;
+        }
         self.touch(handle);
-        self.evict(handle, needed, &mut writes)?;
         let image = Image {
             handle,
             len: fetched.bytes.len() as u32,
@@ -145,12 +147,12 @@ impl Images {
 
     fn free_handle(
         &mut self,
-        needed: &BTreeSet<ImageHandle>,
+        needed: impl Fn() -> BTreeSet<ImageHandle>,
         writes: &mut Vec<StoreWrite>,
     ) -> io::Result<ImageHandle> {
         if self.known.len() >= usize::from(ImageHandle::MAX) {
             let oldest =
-                self.oldest(0, needed).ok_or_else(|| io::Error::other("65,535 images are needed"))?;
+                self.oldest(0, &needed()).ok_or_else(|| io::Error::other("65,535 images are needed"))?;
             self.forget(oldest, writes)?;
         }
         while self.next == 0 || self.known.contains_key(&self.next) {
@@ -168,12 +170,16 @@ impl Images {
     fn evict(
         &mut self,
         newest: ImageHandle,
-        needed: &BTreeSet<ImageHandle>,
+        needed: impl Fn() -> BTreeSet<ImageHandle>,
         writes: &mut Vec<StoreWrite>,
     ) -> io::Result<()> {
         let mut sum: u64 = self.known.values().map(|known| u64::from(known.record.len)).sum();
+        if sum <= self.limit {
+            return Ok(()); // what is needed is only asked if it matters: it means a look at all tasks
+        }
+        let needed = needed();
         while sum > self.limit {
-            let Some(oldest) = self.oldest(newest, needed) else {
+            let Some(oldest) = self.oldest(newest, &needed) else {
                 tracing::warn!(
                     bytes = sum,
                     limit = self.limit,
@@ -278,10 +284,10 @@ mod tests {
     #[test]
     fn an_image_keeps_its_handle_and_a_damaged_file_is_fetched_again() {
         let dir = tempfile::tempdir().unwrap();
-        let none = BTreeSet::new();
+        let none = BTreeSet::new;
         let mut images = Images::open(dir.path(), 1000, &Vec::new()).unwrap();
-        let (first, writes) = images.keep("/a.wasm", &module(1, 100), &none).unwrap();
-        assert_eq!(images.keep("/a.wasm", &module(1, 100), &none).unwrap().0, first);
+        let (first, writes) = images.keep("/a.wasm", &module(1, 100), none).unwrap();
+        assert_eq!(images.keep("/a.wasm", &module(1, 100), none).unwrap().0, first);
         std::fs::write(dir.path().join("left.new"), b"half").unwrap();
         let records = records(writes);
         let mut images = Images::open(dir.path(), 1000, &records).unwrap();
@@ -290,7 +296,7 @@ mod tests {
         assert!(images.find(&first.digest).is_some());
         fs::write(images.path(&first.digest), b"\0asm....").unwrap();
         assert_eq!(images.load(first.handle), Err(Some("/a.wasm".into())));
-        let (again, _) = images.keep("/a.wasm", &module(1, 100), &none).unwrap();
+        let (again, _) = images.keep("/a.wasm", &module(1, 100), none).unwrap();
         assert_eq!(again, first, "fetched again it has its old handle");
         assert_eq!(images.load(99), Err(None));
     }
@@ -300,16 +306,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut images = Images::open(dir.path(), 250, &Vec::new()).unwrap();
         let mut keep = |number, needed: &[ImageHandle]| {
-            let needed = needed.iter().copied().collect();
-            images.keep("/x.wasm", &module(number, 100), &needed).unwrap().0.handle
+            images
+                .keep("/x.wasm", &module(number, 100), || needed.iter().copied().collect())
+                .unwrap()
+                .0
+                .handle
         };
         let (a, b) = (keep(1, &[]), keep(2, &[]));
         let c = keep(3, &[a]);
         assert!(images.load(a).is_ok() && images.load(c).is_ok());
         assert_eq!(images.load(b), Err(None), "a is older, but needed");
         let mut keep = |number, needed: &[ImageHandle]| {
-            let needed = needed.iter().copied().collect();
-            images.keep("/x.wasm", &module(number, 100), &needed).unwrap().0.handle
+            images
+                .keep("/x.wasm", &module(number, 100), || needed.iter().copied().collect())
+                .unwrap()
+                .0
+                .handle
         };
         let d = keep(4, &[a, c]);
         assert!([a, c, d].iter().all(|handle| images.load(*handle).is_ok()), "all needed: over the limit");
@@ -321,8 +333,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut images = Images::open(dir.path(), 150, &Vec::new()).unwrap();
         images.next = ImageHandle::MAX;
-        let first = images.keep("/x", &module(1, 100), &BTreeSet::new()).unwrap().0.handle;
-        let second = images.keep("/x", &module(2, 100), &BTreeSet::new()).unwrap().0.handle;
+        let first = images.keep("/x", &module(1, 100), BTreeSet::new).unwrap().0.handle;
+        let second = images.keep("/x", &module(2, 100), BTreeSet::new).unwrap().0.handle;
         assert_eq!((first, second), (ImageHandle::MAX, 1));
     }
 }

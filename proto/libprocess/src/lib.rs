@@ -7,8 +7,10 @@
 //! What libprocess calls a link is that connection: when it closes, every actor there has exited
 //! (3rdparty/libprocess/src/process.cpp, `SocketManager`).
 
+mod tls;
 mod transport;
 pub mod wire;
 
+pub use tls::{Tls, TlsConfig, TlsError, Verify};
 pub use transport::{BindError, Body, Config, Counters, Event, HttpHandler, Transport, full};
 pub use wire::{Message, Upid, percent_decode};

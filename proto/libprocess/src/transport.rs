@@ -1,5 +1,6 @@
 //! Sockets: a listener for all actors here, one connection to each address there.
 
+use crate::tls::{Stream, Tls};
 use crate::wire::{self, Kind, Message, Upid};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -14,7 +15,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,6 +29,12 @@ const CONNECTIONS_MAX: usize = 4096;
 const QUEUE_MAX: usize = 65_536;
 /// How long a peer may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be open before its first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(60);
+/// How long the body of a request may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// First byte of a TLS connection (RFC 8446 §5.1: handshake).
+const TLS_HANDSHAKE: u8 = 0x16;
 /// Messages put into one write.
 const BATCH: usize = 256;
 
@@ -55,6 +62,8 @@ pub struct Config {
     pub http: HttpHandler,
     /// Largest body of a message or request, bytes.
     pub max_body: usize,
+    /// Encrypts every connection, in and out.
+    pub tls: Option<Tls>,
 }
 
 /// What happens.
@@ -85,8 +94,12 @@ pub struct Counters {
     pub sent: u64,
     /// Messages for peers that could not be reached or did not keep up.
     pub dropped: u64,
-    /// Requests refused: no such actor, bad path, too large.
+    /// Requests refused: no such actor, bad path, too large, too slow.
     pub refused: u64,
+    /// Connections taken.
+    pub connections: u64,
+    /// Connections closed because nothing came of them: no TLS, or no request for a minute.
+    pub connections_refused: u64,
 }
 
 #[derive(Default)]
@@ -95,6 +108,8 @@ struct Totals {
     sent: AtomicU64,
     dropped: AtomicU64,
     refused: AtomicU64,
+    connections: AtomicU64,
+    connections_refused: AtomicU64,
 }
 
 struct Peer {
@@ -110,6 +125,7 @@ struct Shared {
     events: mpsc::Sender<Event>,
     totals: Totals,
     generations: AtomicU64,
+    tls: Option<Tls>,
 }
 
 /// The actors' way in and out. Dropping the last clone stops listening.
@@ -144,6 +160,7 @@ impl Transport {
             events,
             totals: Totals::default(),
             generations: AtomicU64::new(0),
+            tls: config.tls.clone(),
         });
         let task = tokio::spawn(serve(listener, Arc::new(config), shared.clone()));
         Ok(Self { shared, _listener: Arc::new(Abort(task)) })
@@ -178,6 +195,8 @@ impl Transport {
             sent: totals.sent.load(Relaxed),
             dropped: totals.dropped.load(Relaxed),
             refused: totals.refused.load(Relaxed),
+            connections: totals.connections.load(Relaxed),
+            connections_refused: totals.connections_refused.load(Relaxed),
         }
     }
 
@@ -192,7 +211,7 @@ impl Transport {
         peers.insert(addr, Peer { queue: queue.clone(), linked: link, generation });
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            if let Err(error) = carry(addr, messages).await {
+            if let Err(error) = carry(addr, messages, shared.tls.as_ref()).await {
                 tracing::debug!(%addr, %error, "connection ended");
             }
             let linked = {
@@ -216,10 +235,13 @@ impl Transport {
 
 /// Carries messages to one address until either side ends it. Replies are read and thrown away: left unread they
 /// would stall the peer.
-async fn carry(addr: SocketAddrV4, mut messages: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(addr)).await??;
-    stream.set_nodelay(true)?;
-    let (mut reader, mut writer) = stream.into_split();
+async fn carry(
+    addr: SocketAddrV4,
+    mut messages: mpsc::Receiver<Vec<u8>>,
+    tls: Option<&Tls>,
+) -> io::Result<()> {
+    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connect(addr, tls)).await??;
+    let (mut reader, mut writer) = tokio::io::split(stream);
     let mut batch = Vec::new();
     let mut replies = [0; 4096];
     loop {
@@ -241,6 +263,40 @@ async fn carry(addr: SocketAddrV4, mut messages: mpsc::Receiver<Vec<u8>>) -> io:
             }
             count = reader.read(&mut replies) => if count? == 0 { return Ok(()) },
         }
+    }
+}
+
+async fn connect(addr: SocketAddrV4, tls: Option<&Tls>) -> io::Result<Box<dyn Stream>> {
+    let plain = async || {
+        let stream = TcpStream::connect(addr).await?;
+        stream.set_nodelay(true)?;
+        Ok::<_, io::Error>(stream)
+    };
+    let Some(tls) = tls else { return Ok(Box::new(plain().await?)) };
+    match tls.connect(addr, plain().await?).await {
+        Err(error) if tls.downgrade => {
+            tracing::warn!(%addr, %error, "no TLS there: in the clear");
+            Ok(Box::new(plain().await?))
+        }
+        encrypted => encrypted,
+    }
+}
+
+/// The connection to serve; `None` for one that is refused.
+async fn secured(stream: TcpStream, tls: Option<&Tls>) -> Option<Box<dyn Stream>> {
+    let Some(tls) = tls else { return Some(Box::new(stream)) };
+    let mut first = [0];
+    let count = tokio::time::timeout(FIRST_REQUEST, stream.peek(&mut first)).await.ok()?.ok()?;
+    if count == 1 && first[0] != TLS_HANDSHAKE && tls.downgrade {
+        return Some(Box::new(stream));
+    }
+    match tokio::time::timeout(CONNECT_TIMEOUT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "no TLS with this peer");
+            None
+        }
+        Err(_) => None,
     }
 }
 
@@ -266,12 +322,34 @@ async fn serve(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) 
         connections.spawn(async move {
             let _place = place;
             let _ = stream.set_nodelay(true);
-            let service = service_fn(move |request| answer(request, config.clone(), shared.clone()));
+            shared.totals.connections.fetch_add(1, Relaxed);
+            let refused = shared.clone();
+            let Some(stream) = secured(stream, config.tls.as_ref()).await else {
+                refused.totals.connections_refused.fetch_add(1, Relaxed);
+                return;
+            };
+            let asked = Arc::new(AtomicBool::new(false));
+            let has_asked = asked.clone();
+            let service = service_fn(move |request| {
+                has_asked.store(true, Relaxed);
+                answer(request, config.clone(), shared.clone())
+            });
             // No header time-out: a master's connection may be idle for as long as it likes.
             let mut http = hyper::server::conn::http1::Builder::new();
             http.half_close(true);
-            if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-                tracing::debug!(%error, "connection ended");
+            let connection = http.serve_connection(TokioIo::new(stream), service);
+            // But one that has never asked for anything takes the place of one that does.
+            let silent = async {
+                tokio::time::sleep(FIRST_REQUEST).await;
+                if asked.load(Relaxed) {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                },
+                () = silent => drop(refused.totals.connections_refused.fetch_add(1, Relaxed)),
             }
         });
     }
@@ -289,14 +367,15 @@ async fn answer(
         _ => None,
     };
     let (head, body) = request.into_parts();
-    let body = Limited::new(body, config.max_body).collect().await;
+    // A body that does not come ends its connection's request, not the connection's silence between requests.
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, config.max_body).collect()).await;
     if let Some((status, why)) = status {
         shared.totals.refused.fetch_add(1, Relaxed);
         return Ok(plain(status, why));
     }
-    let Ok(body) = body.map(|body| body.to_bytes()) else {
+    let Ok(Ok(body)) = body.map(|body| body.map(|body| body.to_bytes())) else {
         shared.totals.refused.fetch_add(1, Relaxed);
-        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "body too large or cut off"));
+        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "body too large, too slow or cut off"));
     };
     match kind {
         Kind::Message { from, to, name } => {

@@ -17,6 +17,7 @@ async fn transport(actors: &'static [&'static str]) -> (Transport, mpsc::Receive
             Box::pin(async move { Response::new(full(format!("you asked for {}", request.uri().path()))) })
         }),
         max_body: 1000,
+        tls: None,
     };
     (Transport::bind(config, events).await.unwrap(), received)
 }
@@ -92,6 +93,7 @@ async fn a_port_in_use_is_named() {
         is_hosted: Arc::new(|_| false),
         http: Arc::new(|_| Box::pin(async { Response::new(full("")) })),
         max_body: 1,
+        tls: None,
     };
     let error = Transport::bind(config, events).await.err().unwrap().to_string();
     assert!(error.contains(&first.local().to_string()), "{error}");

@@ -35,6 +35,11 @@ pub struct Process {
 }
 
 impl Process {
+    /// The same, the arguments in one text.
+    pub fn start_with(args: &str) -> Self {
+        Self::start(&words(args))
+    }
+
     /// Starts and waits for its first line, which ends with the address it listens at.
     fn start(args: &[String]) -> Self {
         let mut child = micro().args(args).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -187,6 +192,17 @@ impl Follower {
         amounts: &[(&str, f64)],
         change: impl Fn(&mut TaskInfo),
     ) -> Self {
+        Self::launch_at(system.master, name, args, amounts, change).await
+    }
+
+    /// The same at any master.
+    pub async fn launch_at(
+        master: SocketAddr,
+        name: &str,
+        args: &[&str],
+        amounts: &[(&str, f64)],
+        change: impl Fn(&mut TaskInfo),
+    ) -> Self {
         let info = FrameworkInfo {
             user: "test".into(),
             name: "test".into(),
@@ -196,7 +212,7 @@ impl Follower {
             capabilities: [6, 5].map(|kind| v1::framework_info::Capability { r#type: Some(kind) }).into(),
             ..Default::default()
         };
-        let (client, events) = Client::subscribe(system.master, info).await.unwrap();
+        let (client, events) = Client::subscribe(master, info).await.unwrap();
         let mut follower =
             Self { client, events, task: name.to_owned(), agent: Default::default(), messages: Vec::new() };
         let needs = Scalars::from_amounts(amounts.iter().copied());
@@ -229,8 +245,16 @@ impl Follower {
     }
 
     async fn event(&mut self) -> Event {
-        let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
-        let event = event.expect("nothing happens").expect("the subscription ended");
+        let begun = Instant::now();
+        let event = loop {
+            let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;
+            let event = event.expect("nothing happens").expect("the subscription ended");
+            // A heartbeat is no news.
+            if event.offers.is_some() || event.update.is_some() || event.message.is_some() {
+                break event;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nothing but heartbeats");
+        };
         if let Some(message) = &event.message {
             self.messages.push(String::from_utf8_lossy(&message.data).into_owned());
         }
@@ -300,7 +324,7 @@ impl Follower {
 
 pub fn is_terminal(state: TaskState) -> bool {
     use TaskState::*;
-    matches!(state, TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped)
+    matches!(state, TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped | TaskGone)
 }
 
 pub fn states(statuses: &[TaskStatus]) -> Vec<TaskState> {

@@ -158,6 +158,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             is_hosted: Arc::new(|actor| actor == "master" || actor.starts_with("slave-observer(")),
             http: Arc::new(move |request| Box::pin(http_api::answer(request, http_inbox.clone()))),
             max_body: MAX_CALL_BYTES,
+            tls: None,
         },
         events,
     )

@@ -44,6 +44,7 @@ impl Agent {
             is_hosted: Arc::new(|actor| actor == "slave(1)"),
             http: Arc::new(|_| Box::pin(async { http::Response::new(libprocess::full("")) })),
             max_body: 1 << 20,
+            tls: None,
         };
         let transport = Transport::bind(config, sender).await.unwrap();
         Self { transport, events, master: Upid::new("master", master) }

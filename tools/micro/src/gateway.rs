@@ -9,6 +9,7 @@ use clap::CommandFactory;
 use gateway::detect::MasterSpec;
 use gateway::images::Trust;
 use gateway::offers::Offers;
+use libprocess::{Tls, TlsConfig, Verify};
 use lowpan::Eui64;
 use mesos_proto::cram::Credential;
 use std::ffi::OsString;
@@ -79,6 +80,24 @@ pub struct GatewayArgs {
     /// TOML file with resources, attributes and hostnames of single nodes
     #[arg(long, env = "MICRO_GATEWAY_NODES", value_name = "FILE")]
     nodes: Option<PathBuf>,
+    /// Certificates of this gateway, PEM: encrypts all connections with the master, as LIBPROCESS_SSL_ENABLED does
+    #[arg(long, env = "MICRO_GATEWAY_TLS_CERT", requires = "tls_key", value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM
+    #[arg(long, env = "MICRO_GATEWAY_TLS_KEY", requires = "tls_cert", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// Certificates of the authorities, PEM
+    #[arg(long, env = "MICRO_GATEWAY_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
+    /// How the master's certificate is verified: by its authority, by its address too, or not at all
+    #[arg(long, env = "MICRO_GATEWAY_TLS_VERIFY", default_value = "chain", value_name = "HOW")]
+    tls_verify: TlsVerify,
+    /// Refuse whoever shows no certificate of the authority
+    #[arg(long, env = "MICRO_GATEWAY_TLS_REQUIRE_CLIENT_CERT")]
+    tls_require_client_cert: bool,
+    /// Take and call peers without TLS in the clear
+    #[arg(long, env = "MICRO_GATEWAY_TLS_DOWNGRADE")]
+    tls_downgrade: bool,
     /// TOML file with the keys of publishers; then only images that one of them signed are launched
     #[arg(long, env = "MICRO_GATEWAY_TRUST", value_name = "FILE")]
     trust: Option<PathBuf>,
@@ -100,6 +119,27 @@ pub struct GatewayArgs {
     ack_timeout: u32,
 }
 
+/// `--tls-verify`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum TlsVerify {
+    /// Anybody is believed
+    None,
+    /// The authority signed it
+    Chain,
+    /// The authority signed it for this address
+    Full,
+}
+
+impl From<TlsVerify> for Verify {
+    fn from(how: TlsVerify) -> Self {
+        match how {
+            TlsVerify::None => Self::None,
+            TlsVerify::Chain => Self::Chain,
+            TlsVerify::Full => Self::Full,
+        }
+    }
+}
+
 /// Runs a gateway until it is told to stop.
 pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
     let link = match args.air {
@@ -119,9 +159,10 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         None => offers,
     };
     let trust = args.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+    let (tls, advertise) = (tls(&args)?, advertised(&args)?);
     let mut handle = gateway::run(gateway::Config {
         listen: args.listen,
-        advertise: advertised(&args)?,
+        advertise,
         new_agents: args.new_agents,
         master: args.master,
         link,
@@ -135,6 +176,7 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         },
         credential,
         offers,
+        tls,
         trust,
         image_cache: args.image_cache << 20,
     })
@@ -155,6 +197,19 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
     }
     handle.stop().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn tls(args: &GatewayArgs) -> Result<Option<Tls>> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else { return Ok(None) };
+    let config = TlsConfig {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        authority: args.tls_ca.clone(),
+        verify: args.tls_verify.into(),
+        require_client_certificate: args.tls_require_client_cert,
+        downgrade: args.tls_downgrade,
+    };
+    Tls::load(&config).context("TLS").map(Some)
 }
 
 /// The address to tell peers, if it is not simply the one that is listened at.

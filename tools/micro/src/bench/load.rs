@@ -6,9 +6,8 @@
 
 use super::fleet::{self, Counts, Fleet};
 use super::stub::Stub;
-use super::{info, one_launch};
+use super::{Launches, percentile};
 use anyhow::{Context, Result, bail};
-use framework::Client;
 use mesos_proto::resources::Scalars;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -167,17 +166,11 @@ async fn real(nodes: usize, idle: Duration) -> Result<Vec<Figure>> {
     eprintln!("  launching");
     let image = dir.path().join("hello.wasm");
     std::fs::write(&image, include_bytes!("../../../task-sdk/images/hello.wasm"))?;
-    let (client, mut events) = Client::subscribe(SocketAddr::from(second.addr), info("bench", 0.0)).await?;
     let granted = Scalars::from_amounts([("cpus", 0.1), ("mem", 0.008)]);
-    let mut times = Vec::new();
-    for number in 0..=LAUNCHES {
-        let took = one_launch(&client, &mut events, number, &image.display().to_string(), &granted).await?;
-        if number > 0 {
-            times.push(took.as_secs_f64() * 1000.0);
-        }
-    }
-    times.sort_by(f64::total_cmp);
-    let at = |percent: usize| times[(times.len() * percent / 100).min(times.len() - 1)];
+    let uri = image.display().to_string();
+    let times =
+        Launches::subscribe(SocketAddr::from(second.addr), uri, granted).await?.times(LAUNCHES).await?;
+    let at = |percent| percentile(&times, percent);
     fleet.abort();
     Ok(vec![
         Figure("all registered after", registering.as_secs_f64(), "s", None),
@@ -205,6 +198,7 @@ async fn in_memory(nodes: usize) -> Result<Vec<Figure>> {
         sessions: Default::default(),
         credential: None,
         offers: Default::default(),
+        tls: None,
         trust: Default::default(),
         image_cache: gateway::images::CACHE_BYTES,
     })

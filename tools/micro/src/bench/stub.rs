@@ -40,6 +40,7 @@ impl Stub {
                 is_hosted: Arc::new(|_| true),
                 http,
                 max_body: 1 << 20,
+                tls: None,
             },
             events,
         )

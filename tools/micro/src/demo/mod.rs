@@ -103,6 +103,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
         new_agents: false,
         credential: None,
         offers: Default::default(),
+        tls: None,
         trust: Default::default(),
         image_cache: gateway::images::CACHE_BYTES,
     })

@@ -123,8 +123,7 @@ impl Store {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(|error| foreign(error.to_string()))?;
         }
-        let exists = std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0);
-        if exists {
+        if std::fs::metadata(path).is_ok_and(|meta| meta.len() > 0) {
             // Looked at without writing first: what cannot be read stays as it is, for whoever can mend it.
             match guarded(|| ReadOnlyDatabase::open(path)) {
                 Ok(Ok(database)) => {
@@ -138,6 +137,8 @@ impl Store {
                 Ok(Err(error)) => return Err(foreign(error.to_string())),
                 Err(why) => return Err(foreign(why)),
             }
+        } else {
+            make(path).map_err(|error| foreign(error.to_string()))?;
         }
         let database =
             guarded(|| Database::create(path)).map_err(&foreign)?.map_err(|error| match error {
@@ -145,9 +146,6 @@ impl Store {
                 other => foreign(other.to_string()),
             })?;
         let store = Self { database, path: path.to_owned(), commits: AtomicU64::new(0) };
-        if !exists {
-            store.commit(&[])?; // makes the table
-        }
         let records = guarded(|| read(&store.database)).and_then(|read| read).map_err(&foreign)?;
         Ok((store, records))
     }
@@ -182,6 +180,21 @@ impl Store {
 /// Runs what reads a file that may be damaged: a library that gives up on it gives an error here.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     std::panic::catch_unwind(AssertUnwindSafe(work)).map_err(|_| "its inner order is broken".to_owned())
+}
+
+/// Makes an empty store beside and moves it in place: one that is there is whole.
+fn make(path: &Path) -> Result<(), redb::Error> {
+    let beside = path.with_extension("new");
+    if beside.exists() {
+        std::fs::remove_file(&beside)?; // left by a gateway that was stopped here
+    }
+    let database = Database::create(&beside)?;
+    let transaction = database.begin_write()?;
+    transaction.open_table(RECORDS)?;
+    transaction.commit()?;
+    drop(database);
+    std::fs::rename(&beside, path)?;
+    Ok(())
 }
 
 fn read(database: &impl ReadableDatabase) -> Result<Records, String> {

@@ -50,6 +50,18 @@ impl Process {
         Self { child, address }
     }
 
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
+    }
+
+    /// Resident memory, bytes.
+    pub fn memory(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+    }
+
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -69,7 +81,9 @@ pub struct System {
     pub master: SocketAddr,
     pub gateway: SocketAddr,
     pub air: SocketAddr,
-    _master: Process,
+    /// What the gateway is told of the master.
+    named: String,
+    master_process: Process,
     _air: Process,
     gateway_process: Option<Process>,
     node_process: Option<Process>,
@@ -77,16 +91,36 @@ pub struct System {
 
 impl System {
     pub fn start(loss: f64, duplicate: f64, delay: f64) -> Self {
+        Self::of("master --listen 127.0.0.1:0", None, (loss, duplicate, delay))
+    }
+
+    /// On a good radio, with a master that pings so many seconds apart.
+    pub fn start_pinging(seconds: u32) -> Self {
+        let master = format!("master --listen 127.0.0.1:0 --ping-interval {seconds}");
+        Self::of(&master, None, (0.0, 0.0, 0.0))
+    }
+
+    /// On a good radio, with a gateway that reads in a file where its master is.
+    pub fn start_by_file(file: &std::path::Path) -> Self {
+        Self::of("master --listen 127.0.0.1:0", Some(file), (0.0, 0.0, 0.0))
+    }
+
+    fn of(master: &str, named: Option<&std::path::Path>, (loss, duplicate, delay): (f64, f64, f64)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let master = Process::start(&words("master --listen 127.0.0.1:0"));
+        let master = Process::start(&words(master));
+        let at = master.address.unwrap();
+        if let Some(file) = named {
+            std::fs::write(file, at.to_string()).unwrap();
+        }
         let conditions = format!("--loss {loss} --duplicate {duplicate} --delay {delay} --seed 11");
         let air = Process::start(&words(&format!("air --listen 127.0.0.1:0 {conditions}")));
         let mut system = Self {
             dir,
-            master: master.address.unwrap(),
+            master: at,
+            named: named.map_or(at.to_string(), |file| format!("file://{}", file.display())),
             gateway: ([127, 0, 0, 1], 0).into(),
             air: air.address.unwrap(),
-            _master: master,
+            master_process: master,
             _air: air,
             gateway_process: None,
             node_process: None,
@@ -100,13 +134,26 @@ impl System {
         let state = self.dir.path().join("gateway");
         let process = Process::start(&words(&format!(
             "gateway --master {} --listen {} --air {} --state {} --poll-mains 1 --ack-timeout 1000",
-            self.master,
+            self.named,
             self.gateway,
             self.air,
             state.display()
         )));
         self.gateway = process.address.unwrap();
         self.gateway_process = Some(process);
+    }
+
+    pub fn signal_master(&self, name: &str) {
+        self.master_process.signal(name);
+    }
+
+    pub fn signal_gateway(&self, name: &str) {
+        self.gateway_process.as_ref().unwrap().signal(name);
+    }
+
+    /// Resident memory of the gateway, bytes.
+    pub fn gateway_memory(&self) -> u64 {
+        self.gateway_process.as_ref().unwrap().memory()
     }
 
     pub fn kill_gateway(&mut self) {

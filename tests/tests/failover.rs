@@ -101,3 +101,31 @@ async fn an_agent_that_was_given_up_comes_back_with_its_task() {
     let again = eventually("registered again", move || agent_at(master)).await;
     assert_eq!((again, states_of(system.gateway)), (id, vec!["TASK_RUNNING".to_owned()]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_asks_for_proof_gets_it_after_every_loss_and_takes_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let list = file("credentials", r#"{"credentials": [{"principal": "agents", "secret": "s3cret"}]}"#);
+    let (right, wrong) = (file("right", "agents s3cret"), file("wrong", "agents guess"));
+    let mut system = System::start_guarded(&list, &wrong);
+    let gateway = system.gateway;
+    eventually("refused", move || {
+        let metrics = ask(gateway, "/metrics/snapshot")?;
+        (metrics["gateway/authentications_failed"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    let master = system.master;
+    assert_eq!(agent_at(master), None);
+    system.kill_gateway();
+    system.credential = Some(right);
+    system.start_gateway();
+    let id = eventually("registered", move || agent_at(master)).await;
+    system.kill_gateway();
+    system.start_gateway();
+    assert_eq!(eventually("registered again", move || agent_at(master)).await, id);
+}

@@ -45,6 +45,19 @@ impl Credential {
     }
 }
 
+/// Reads what `--credentials` of `mesos-master` takes: JSON `{"credentials": [...]}`, or a line for each.
+pub fn parse_list(text: &str) -> Result<Vec<Credential>, CredentialError> {
+    let text = text.trim();
+    if !text.starts_with('{') {
+        return text.lines().filter(|line| !line.trim().is_empty()).map(Credential::parse).collect();
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(text).map_err(|why| CredentialError(why.to_string()))?;
+    let list = json.get("credentials").and_then(|list| list.as_array());
+    let list = list.ok_or_else(|| CredentialError("no list under 'credentials'".into()))?;
+    list.iter().map(|one| Credential::parse(&one.to_string())).collect()
+}
+
 impl std::fmt::Debug for Credential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credential").field("principal", &self.principal).finish_non_exhaustive()
@@ -94,5 +107,10 @@ mod tests {
         {
             assert!(Credential::parse(text).is_err(), "{text}");
         }
+        let list = r#"{"credentials": [{"principal": "agents", "secret": "s3cret"}]}"#;
+        for text in [list, "agents s3cret\n\n"] {
+            assert_eq!(parse_list(text).unwrap(), std::slice::from_ref(&expected));
+        }
+        assert!(parse_list("{}").is_err() && parse_list("one").is_err());
     }
 }

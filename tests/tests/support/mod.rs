@@ -83,6 +83,8 @@ pub struct System {
     pub air: SocketAddr,
     /// What the gateway is told of the master.
     named: String,
+    /// The file of its credential.
+    pub credential: Option<String>,
     master_process: Process,
     _air: Process,
     gateway_process: Option<Process>,
@@ -105,6 +107,16 @@ impl System {
         Self::of("master --listen 127.0.0.1:0", Some(file), (0.0, 0.0, 0.0))
     }
 
+    /// On a good radio, with a master that asks for proof and a gateway that has a credential.
+    pub fn start_guarded(credentials: &str, credential: &str) -> Self {
+        let master = format!("master --listen 127.0.0.1:0 --authenticate-agents --credentials {credentials}");
+        let mut system = Self::of(&master, None, (0.0, 0.0, 0.0));
+        system.kill_gateway();
+        system.credential = Some(credential.to_owned());
+        system.start_gateway();
+        system
+    }
+
     fn of(master: &str, named: Option<&std::path::Path>, (loss, duplicate, delay): (f64, f64, f64)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let master = Process::start(&words(master));
@@ -118,6 +130,7 @@ impl System {
             dir,
             master: at,
             named: named.map_or(at.to_string(), |file| format!("file://{}", file.display())),
+            credential: None,
             gateway: ([127, 0, 0, 1], 0).into(),
             air: air.address.unwrap(),
             master_process: master,
@@ -132,13 +145,15 @@ impl System {
 
     pub fn start_gateway(&mut self) {
         let state = self.dir.path().join("gateway");
-        let process = Process::start(&words(&format!(
+        let credential = self.credential.iter().flat_map(|file| ["--credential".to_owned(), file.clone()]);
+        let args = words(&format!(
             "gateway --master {} --listen {} --air {} --state {} --poll-mains 1 --ack-timeout 1000",
             self.named,
             self.gateway,
             self.air,
             state.display()
-        )));
+        ));
+        let process = Process::start(&args.into_iter().chain(credential).collect::<Vec<_>>());
         self.gateway = process.address.unwrap();
         self.gateway_process = Some(process);
     }

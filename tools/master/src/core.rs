@@ -4,6 +4,7 @@
 
 mod accept;
 mod agents;
+pub(crate) mod authentication;
 mod calls;
 mod frameworks;
 mod loss;
@@ -14,6 +15,7 @@ use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
 use crate::state::{Agent, Framework, OfferRecord};
 use libprocess::Upid;
+use mesos_proto::cram::Credential;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::{Message, Name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,8 +39,12 @@ pub struct CoreConfig {
     pub heartbeat_ms: u64,
     /// Between allocations that nothing in particular calls for, milliseconds (`--allocation_interval`).
     pub allocation_ms: u64,
-    /// Seed of the order in which agents are visited.
+    /// Seed of the order in which agents are visited, and of challenges.
     pub seed: u64,
+    /// Who may prove to be somebody.
+    pub credentials: Vec<Credential>,
+    /// Agents that have proved nothing are not taken in (`--authenticate_agents`).
+    pub authenticate_agents: bool,
 }
 
 /// What happened outside.
@@ -151,6 +157,10 @@ pub struct MasterCore {
     pub(crate) allocator: Allocator,
     pub(crate) counters: BTreeMap<&'static str, u64>,
     by_pid: BTreeMap<Upid, String>,
+    sessions: BTreeMap<u64, authentication::Session>,
+    /// Agents and the principals they proved to be.
+    authenticated: BTreeMap<Upid, String>,
+    next_session: u64,
     by_address: BTreeMap<SocketAddrV4, BTreeSet<String>>,
     by_observer: BTreeMap<u64, String>,
     by_stream: BTreeMap<String, String>,
@@ -181,6 +191,9 @@ impl MasterCore {
             allocator,
             counters: BTreeMap::new(),
             by_pid: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            authenticated: BTreeMap::new(),
+            next_session: 1,
             by_address: BTreeMap::new(),
             by_observer: BTreeMap::new(),
             by_stream: BTreeMap::new(),
@@ -250,11 +263,17 @@ impl MasterCore {
     }
 
     fn message(&mut self, message: libprocess::Message) {
-        let Some(from) = message.from else { return self.count("messages_without_sender") };
+        let Some(from) = message.from.clone() else { return self.count("messages_without_sender") };
         if let Some(number) =
             message.to.strip_prefix("slave-observer(").and_then(|rest| rest.strip_suffix(')'))
         {
             return self.pong(number.parse().ok(), &from);
+        }
+        if message.to.starts_with(authentication::SESSION) {
+            if self.session(&from, &message).is_err() {
+                self.count("messages_malformed");
+            }
+            return;
         }
         if message.to != "master" {
             return self.count("messages_for_nobody");
@@ -266,6 +285,7 @@ impl MasterCore {
         let done = match name {
             "RegisterSlaveMessage" => decode(body).map(|m| self.register_agent(from.clone(), m)),
             "ReregisterSlaveMessage" => decode(body).map(|m| self.reregister_agent(from.clone(), m)),
+            "AuthenticateMessage" => decode(body).map(|m| self.authenticate(&from, &m)),
             "UnregisterSlaveMessage" => decode(body).map(|m| self.unregister_agent(&from, m)),
             "UpdateSlaveMessage" => decode(body).map(|m| self.update_agent(&from, m)),
             "StatusUpdateMessage" => decode(body).map(|m| self.status_update(&from, m)),

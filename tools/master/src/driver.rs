@@ -10,6 +10,7 @@ use crate::stream::{Records, Subscription};
 use crate::view::View;
 use bytes::Bytes;
 use libprocess::Transport;
+use mesos_proto::cram::Credential;
 use mesos_proto::resources::Scalars;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::Message;
@@ -48,6 +49,10 @@ pub struct Config {
     pub priorities: BTreeMap<String, i64>,
     /// What must be free on an agent to be offered: all of any of these; anything if empty.
     pub min_allocatable: Vec<Scalars>,
+    /// Who may prove to be somebody; nobody can if it is empty.
+    pub credentials: Vec<Credential>,
+    /// Agents that have proved nothing are not taken in.
+    pub authenticate_agents: bool,
 }
 
 impl Default for Config {
@@ -67,6 +72,8 @@ impl Default for Config {
             weights: rules.weights,
             priorities: rules.priorities,
             min_allocatable: rules.min_allocatable,
+            credentials: Vec::new(),
+            authenticate_agents: false,
         }
     }
 }
@@ -155,7 +162,11 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         libprocess::Config {
             listen: config.listen,
             advertise: config.advertise,
-            is_hosted: Arc::new(|actor| actor == "master" || actor.starts_with("slave-observer(")),
+            is_hosted: Arc::new(|actor| {
+                actor == "master"
+                    || actor.starts_with("slave-observer(")
+                    || actor.starts_with(crate::core::authentication::SESSION)
+            }),
             http: Arc::new(move |request| Box::pin(http_api::answer(request, http_inbox.clone()))),
             max_body: MAX_CALL_BYTES,
             tls: None,
@@ -177,6 +188,8 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         heartbeat_ms: milliseconds(config.heartbeat_interval),
         allocation_ms: milliseconds(config.allocation_interval),
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        credentials: config.credentials,
+        authenticate_agents: config.authenticate_agents,
     };
     let rules = Rules {
         weights: config.weights,

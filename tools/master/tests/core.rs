@@ -48,6 +48,8 @@ impl World {
             heartbeat_ms: 15_000,
             allocation_ms: 1000,
             seed: 3,
+            credentials: Vec::new(),
+            authenticate_agents: false,
         };
         let core = MasterCore::new(config, Box::new(Drf), Rules::default(), 1_000_000);
         Self {

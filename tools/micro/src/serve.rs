@@ -4,7 +4,7 @@ use agent_posix::{Node, NodeConfig, board::Board};
 use air::{Air, AirConfig, Conditions};
 use anyhow::{Context, Result, bail};
 use lowpan::Eui64;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -79,14 +79,33 @@ pub struct MasterArgs {
     /// Allocation policy: drf or priority
     #[arg(long, default_value = "drf")]
     policy: String,
+    /// The address to tell peers, if they reach it by another
+    #[arg(long, value_name = "ADDR")]
+    advertise: Option<SocketAddrV4>,
+    /// File with principals and secrets, as for mesos-master
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
+    /// Take in agents only that have proved who they are
+    #[arg(long, requires = "credentials")]
+    authenticate_agents: bool,
     /// Seconds between pings
     #[arg(long, default_value_t = 15, value_name = "S")]
     ping_interval: u64,
 }
 
 pub async fn master(args: MasterArgs) -> Result<ExitCode> {
+    let credentials = match &args.credentials {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+            mesos_proto::cram::parse_list(&text).with_context(|| path.display().to_string())?
+        }
+        None => Vec::new(),
+    };
     let handle = master::run(master::Config {
         listen: args.listen,
+        advertise: args.advertise,
+        credentials,
+        authenticate_agents: args.authenticate_agents,
         policy: args.policy,
         ping_interval: Duration::from_secs(args.ping_interval.max(1)),
         ..Default::default()

@@ -22,6 +22,9 @@ impl MasterCore {
     }
 
     pub(super) fn register_agent(&mut self, from: Upid, message: RegisterSlaveMessage) {
+        if !self.may_register(&from) {
+            return self.refuse_agent(&from, "not authenticated");
+        }
         let total = match acceptable(&message.slave, message.version.as_deref()) {
             Ok(total) => total,
             Err(why) => return self.refuse_agent(&from, &why),
@@ -113,6 +116,9 @@ impl MasterCore {
     }
 
     pub(super) fn reregister_agent(&mut self, from: Upid, message: ReregisterSlaveMessage) {
+        if !self.may_register(&from) {
+            return self.refuse_agent(&from, "not authenticated");
+        }
         let Some(id) = message.slave.id.clone().map(|id| id.value).filter(|id| valid_id(id)) else {
             return self.refuse_agent(&from, "re-registration without a valid id");
         };

@@ -33,6 +33,7 @@ impl MasterCore {
         tracing::info!(agent = id, pid = %agent.pid, "agent disconnected");
         agent.connected = false;
         agent.disconnected_ms = self.now_ms;
+        self.authenticated.remove(&agent.pid);
         let keeps = agent.info.checkpoint();
         let frameworks: BTreeSet<String> =
             agent.tasks.iter().map(|(framework, _)| framework.clone()).collect();

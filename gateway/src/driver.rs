@@ -24,13 +24,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// Inputs handled before a commit.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 2_048;
 /// Images fetched at once.
 const FETCHES_MAX: usize = 16;
 /// A URI fetched less than this ago is not fetched again: one download serves a launch on many nodes.
 const FRESH: Duration = Duration::from_secs(5);
 /// URIs remembered for that.
-const RECENT_MAX: usize = 64;
+const RECENT_MAX: usize = 8;
 /// Largest message or request body.
 const BODY_MAX: usize = 4 << 20;
 /// How long messages have to leave before a gateway that retires stops.
@@ -186,7 +186,7 @@ struct Driver {
     /// URIs under way, and the images that nodes wait for meanwhile.
     fetching: HashMap<String, Option<ImageHandle>>,
     /// What was fetched a moment ago.
-    recent: VecDeque<(Instant, String, [u8; 32])>,
+    recent: VecDeque<(Instant, String, Fetched)>,
     queue: VecDeque<String>,
     commits: u64,
     writes: u64,
@@ -381,10 +381,12 @@ impl Driver {
                 .keep(uri, &fetched, || self.agents.images_needed())
                 .map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
             writes.extend(more);
-            if self.recent.len() >= RECENT_MAX {
-                self.recent.pop_front();
+            if !self.recent.iter().any(|(_, held, _)| held == uri) {
+                if self.recent.len() >= RECENT_MAX {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back((Instant::now(), uri.to_owned(), fetched.clone()));
             }
-            self.recent.push_back((Instant::now(), uri.to_owned(), fetched.digest));
             self.sessions.add_image(image.handle, fetched.bytes);
             Ok(image)
         });
@@ -394,9 +396,10 @@ impl Driver {
     /// An image that need not be fetched: the URI names its digest, or it has only just been there.
     fn cached(&mut self, uri: &str) -> Option<Fetched> {
         self.recent.retain(|(at, ..)| at.elapsed() < FRESH);
-        let recent = || self.recent.iter().rev().find(|(_, held, _)| held == uri).map(|(.., digest)| *digest);
-        let digest = images::demanded(uri).or_else(recent)?;
-        self.images.find(&digest)
+        match self.recent.iter().find(|(_, held, _)| held == uri) {
+            Some((.., fetched)) => Some(fetched.clone()),
+            None => self.images.find(&images::demanded(uri)?),
+        }
     }
 
     /// Brings an image that a node asks for into memory, from the cache or from where it came.

@@ -1,0 +1,275 @@
+//! What nodes ask: registration, polls, statuses, messages, logs and blocks; and the commands that are pushed to them.
+
+use super::*;
+
+impl Sessions {
+    pub(super) fn malformed(&mut self) -> Response {
+        self.counters.malformed += 1;
+        Response::new(Code::BAD_REQUEST, b"malformed")
+    }
+
+    pub(super) fn register(&mut self, peer: SocketAddr, payload: &[u8], now_ms: u64) -> Response {
+        if payload.first().is_some_and(|version| *version != VERSION) {
+            return Response::new(Code::NOT_ACCEPTABLE, b"version");
+        }
+        let Ok(register) = decode::<Register>(payload) else { return self.malformed() };
+        let id = NodeId(register.eui64);
+        let fresh = !self.nodes.contains_key(&id);
+        if fresh && self.nodes.len() >= self.config.nodes_max {
+            return Response::new(Code::UNAVAILABLE, b"too many nodes");
+        }
+        if let Some(node) = self.nodes.get(&id)
+            && register.epoch == node.epoch
+            && register.boot < node.boot
+        {
+            // The network has kept it for long: the node has started anew since and may be somewhere else.
+            self.counters.repeated += 1;
+            return Response::new(Code::CONFLICT, b"an older start");
+        }
+        let power = register.inventory.power;
+        let node = self.nodes.entry(id).or_insert_with(|| {
+            // Numbers go on from what the node has seen, so that it does not take a new command for an old one.
+            let (last_seq, done) = (register.seen, register.seen);
+            Node::new(SessionRecord { last_seq, done, boot: register.boot, epoch: register.epoch }, now_ms)
+        });
+        let forgot = register.epoch != node.epoch;
+        (node.boot, node.epoch) = (register.boot, register.epoch);
+        node.last_seq = node.last_seq.max(register.seen);
+        node.power = power;
+        if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
+            self.by_peer.remove(&old);
+            self.coap.forget(old);
+            // What was being pushed to the old address ends without an event.
+            node.pushing = false;
+            self.pushes.retain(|_, (pushed, _)| *pushed != id);
+        }
+        // An address serves one node: its former owner has to register again.
+        if let Some(other) = self.by_peer.insert(peer, id).filter(|other| *other != id)
+            && let Some(other) = self.nodes.get_mut(&other)
+        {
+            other.peer = None;
+        }
+        self.seen(id, register.seen);
+        let Some(node) = self.nodes.get_mut(&id) else { return self.malformed() };
+        let registered = Registered {
+            lease_s: self.config.lease_s(power),
+            poll_s: self.config.poll_s(power),
+            done: node.done,
+            fresh,
+        };
+        let save = node.save(id);
+        self.outputs.push_back(save);
+        self.outputs.push_back(Output::Event(id, FromNode::Online(register)));
+        if forgot {
+            tracing::warn!(node = %id, "the node has lost its storage");
+            self.outputs.push_back(Output::Event(id, FromNode::Forgot));
+            self.lost_launches(id);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.online = true;
+        }
+        self.heard(id, now_ms);
+        reply(Code::CREATED, &registered)
+    }
+
+    /// A node that lost its storage after it took a launch and before it said anything of the task will never say
+    /// anything: it is said in its place.
+    pub(super) fn lost_launches(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let waits = |task: TaskHandle| {
+            let mut orders = node.mailbox.iter().map(|command| &command.order);
+            orders.any(|order| matches!(order, Order::Launch(launch) if launch.task == task))
+        };
+        for (task, intake) in &mut node.intake {
+            if intake.next_status > 1 || waits(*task) {
+                continue;
+            }
+            intake.next_status = 2;
+            let save = Write::Put(Table::Intake, node::task_key(id, *task), node::record(intake));
+            self.outputs.push_back(Output::Write(save));
+            let state = node_proto::State::Failed(node_proto::Failure::Restarted);
+            let note = "the node lost its storage".to_owned();
+            self.outputs.push_back(Output::Event(id, FromNode::Status { task: *task, seq: 1, state, note }));
+        }
+    }
+
+    /// Renews the lease; a node that had lapsed is alive again.
+    pub(super) fn heard(&mut self, id: NodeId, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let until = now_ms + u64::from(self.config.lease_s(node.power)) * 1000;
+        self.leases.remove(&(node.lease_until_ms, id));
+        self.leases.insert((until, id));
+        node.lease_until_ms = until;
+        node.heard_ms = Some(now_ms);
+        if !node.online {
+            node.online = true;
+            let alive = FromNode::Alive { power: node.power, usage: Vec::new() };
+            self.outputs.push_back(Output::Event(id, alive));
+        }
+    }
+
+    /// Forgets the commands that the node has acted on.
+    pub(super) fn seen(&mut self, id: NodeId, seen: u32) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let mut changed = false;
+        while let Some(front) = node.mailbox.front().filter(|command| command.seq <= seen) {
+            self.outputs
+                .push_back(Output::Write(Write::Delete(Table::Command, node::command_key(id, front.seq))));
+            node.mailbox.pop_front();
+            changed = true;
+        }
+        if seen > node.done && seen <= node.last_seq {
+            node.done = seen;
+            changed = true;
+        }
+        if changed {
+            self.outputs.push_back(node.save(id));
+        }
+    }
+
+    pub(super) fn poll(&mut self, id: NodeId, payload: &[u8], now_ms: u64) -> Response {
+        let Ok(poll) = decode::<Poll>(payload) else { return self.malformed() };
+        self.seen(id, poll.seen);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.power = poll.power;
+        }
+        self.heard(id, now_ms);
+        let alive = FromNode::Alive { power: poll.power, usage: poll.usage.to_vec() };
+        self.outputs.push_back(Output::Event(id, alive));
+        match self.nodes.get(&id).and_then(Node::next_command) {
+            Some(command) => reply(Code::CONTENT, &command),
+            None => Response::new(Code::CHANGED, &[]),
+        }
+    }
+
+    pub(super) fn status(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(status) = decode::<Status>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&status.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        if status.seq < intake.next_status {
+            self.counters.repeated += 1;
+            return Response::new(Code::CHANGED, &[]);
+        }
+        if status.seq > intake.next_status {
+            return Response::new(Code::CONFLICT, &[]);
+        }
+        intake.next_status = intake.next_status.saturating_add(1);
+        let save = Write::Put(Table::Intake, node::task_key(id, status.task), node::record(intake));
+        self.write(save);
+        let event = FromNode::Status {
+            task: status.task,
+            seq: status.seq,
+            state: status.state,
+            note: status.note.as_str().to_owned(),
+        };
+        self.outputs.push_back(Output::Event(id, event));
+        Response::new(Code::CHANGED, &[])
+    }
+
+    pub(super) fn message(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(message) = decode::<Message>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&message.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        if message.seq < intake.next_message {
+            self.counters.repeated += 1;
+            return Response::new(Code::CHANGED, &[]);
+        }
+        intake.next_message = message.seq.saturating_add(1);
+        let save = Write::Put(Table::Intake, node::task_key(id, message.task), node::record(intake));
+        self.write(save);
+        let event = FromNode::Message { task: message.task, data: message.data.to_vec() };
+        self.outputs.push_back(Output::Event(id, event));
+        Response::new(Code::CHANGED, &[])
+    }
+
+    pub(super) fn log(&mut self, id: NodeId, payload: &[u8]) -> Response {
+        let Ok(log) = decode::<Log>(payload) else { return self.malformed() };
+        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&log.task)) else {
+            return Response::new(Code::NOT_FOUND, &[]);
+        };
+        let end = log.offset.saturating_add(log.data.len() as u32);
+        let data = match intake.log_offset.checked_sub(log.offset) {
+            Some(overlap) => {
+                self.counters.repeated += u64::from(overlap > 0);
+                log.data.get(overlap as usize..).unwrap_or_default().to_vec()
+            }
+            None => {
+                let lost = log.offset - intake.log_offset;
+                let mut data = format!("[{lost} bytes of log are lost]\n").into_bytes();
+                data.extend_from_slice(&log.data);
+                data
+            }
+        };
+        intake.log_offset = intake.log_offset.max(end);
+        if !data.is_empty() {
+            self.outputs.push_back(Output::Event(id, FromNode::Log { task: log.task, data }));
+        }
+        Response::new(Code::CHANGED, &[])
+    }
+
+    pub(super) fn image(&mut self, id: NodeId, handle: &str, block: Option<Block>) -> Response {
+        let Ok(handle) = handle.parse::<ImageHandle>() else { return Response::new(Code::NOT_FOUND, &[]) };
+        let bytes = match self.images.seek(handle) {
+            Sought::Found(bytes) => bytes,
+            Sought::Gone => return Response::new(Code::NOT_FOUND, &[]),
+            Sought::Asked { first } => {
+                if first {
+                    self.outputs.push_back(Output::Load(handle));
+                }
+                return Response::new(Code::UNAVAILABLE, b"loading");
+            }
+        };
+        let response = serve_block(&bytes, &handle.to_be_bytes(), block);
+        if let (Some(node), Some(block)) = (self.nodes.get_mut(&id), response.block2) {
+            let upto = block.offset() as u32 + response.payload.len() as u32;
+            let served = node.served.entry(handle).or_default();
+            *served = (*served).max(upto);
+        }
+        response
+    }
+
+    pub(super) fn document(&self, id: NodeId, task: &str, block: Option<Block>) -> Response {
+        let document = task.parse::<TaskHandle>().ok();
+        match document.and_then(|task| self.nodes.get(&id)?.documents.get(&task)) {
+            Some(bytes) => serve_block(bytes, &[], block),
+            None => Response::new(Code::NOT_FOUND, &[]),
+        }
+    }
+
+    /// Pushes the oldest command to a node that listens, one at a time.
+    pub(super) fn push(&mut self, id: NodeId, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        let (Power::Mains, true, false, Some(peer)) = (node.power, node.online, node.pushing, node.peer)
+        else {
+            return;
+        };
+        let Some(command) = node.next_command() else { return };
+        let Ok(payload) = encode(&command) else { return };
+        let request = Request::post(paths::COMMAND, &payload);
+        if let Ok(exchange) = self.coap.request(peer, &request, now_ms) {
+            node.pushing = true;
+            self.pushes.insert(exchange, (id, command.seq));
+        }
+    }
+
+    pub(super) fn pushed(&mut self, id: NodeId, seq: u32, code: Code, now_ms: u64) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        node.pushing = false;
+        if code.is_success() {
+            self.seen(id, seq);
+            self.heard(id, now_ms);
+            self.push(id, now_ms);
+        } else {
+            tracing::warn!(node = %id, seq, %code, "the node refuses a command; it stays for the next poll");
+        }
+    }
+}
+
+fn reply<T: serde::Serialize>(code: Code, message: &T) -> Response {
+    match encode(message) {
+        Ok(payload) => Response::new(code, &payload),
+        Err(_) => Response::new(Code::UNAVAILABLE, b"too long"),
+    }
+}

@@ -1,0 +1,304 @@
+//! The agent itself: the link to the gateway, the order in which things are asked of it, and what its answers do.
+
+mod answers;
+mod ask;
+mod orders;
+mod tasks;
+
+use crate::images::{self, Images, NoRoom};
+use crate::os::{Digest, Event, Os, Record, Start, StorageError};
+use crate::record;
+use crate::signature::is_signed;
+use crate::task::{Deadline, Kept, Phase, Task};
+use crate::wire::{Answer, Wire, WireEvent};
+use alloc::format;
+use grants::{Capacity, Grant, Ledger, Refusal};
+use node_coap::Code;
+use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, USAGE_PER_POLL, VERSION};
+use node_proto::{
+    Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, Order, Poll, Power,
+    Register, Registered, Runtimes, State, TaskHandle, Usage, decode, paths,
+};
+
+/// Settings of an agent.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// CoAP ACK_TIMEOUT towards the gateway, milliseconds (RFC 7252 §4.8: 2000; not below 1000 in the field).
+    pub ack_timeout_ms: u32,
+    /// Least time before a retransmission once the round trip is measured, milliseconds.
+    pub min_timeout_ms: u32,
+    /// Longest pause between polls while a task is fetched or runs on a node with mains, milliseconds.
+    pub busy_poll_ms: u32,
+    /// First pause before another registration, doubled up to [`Config::REGISTER_PAUSE_MAX_MS`].
+    pub register_pause_ms: u32,
+    /// Ed25519 key of the only publisher whose images are started; any image is if there is none.
+    pub publisher: Option<[u8; 32]>,
+}
+
+impl Config {
+    /// Longest pause between registrations, milliseconds.
+    pub const REGISTER_PAUSE_MAX_MS: u32 = 60_000;
+    /// Requests in a row for the same task's block that may fail before the task does.
+    pub const FETCH_FAILURES_MAX: u8 = 8;
+    /// The same for a gateway that says that it is still getting the image itself.
+    pub const FETCH_UNAVAILABLE_MAX: u8 = 200;
+    /// Pause before what the gateway refused is sent again, milliseconds; other things go on meanwhile.
+    pub const REFUSED_PAUSE_MS: u64 = 1_000;
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ack_timeout_ms: 2_000,
+            min_timeout_ms: 300,
+            busy_poll_ms: 1_000,
+            register_pause_ms: 1_000,
+            publisher: None,
+        }
+    }
+}
+
+/// The state of the link to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not registered; the next attempt is due at `next_ms`.
+    Down {
+        /// When to try, on [`Os::now_ms`].
+        next_ms: u64,
+        /// The pause after this attempt, should it fail.
+        pause_ms: u32,
+    },
+    /// Registered; the next poll is due at `next_ms`.
+    Up {
+        /// Longest pause between polls, milliseconds.
+        poll_ms: u32,
+        /// When to poll.
+        next_ms: u64,
+    },
+}
+
+/// What an agent has counted since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Orders acted on.
+    pub orders: u32,
+    /// Orders that came again.
+    pub repeated_orders: u32,
+    /// Answers and orders that could not be read.
+    pub malformed: u32,
+    /// Registrations sent.
+    pub registrations: u32,
+    /// Storage operations that failed.
+    pub storage_errors: u32,
+}
+
+/// What the request under way is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Register,
+    Poll,
+    Status { task: TaskHandle, seq: u16 },
+    Outbox { task: TaskHandle },
+    Document { task: TaskHandle },
+    Image { task: TaskHandle, offset: u32 },
+}
+
+/// A node's agent. Call [`Agent::datagram`] for what arrives and [`Agent::step`] when it says or after that.
+pub struct Agent<O: Os> {
+    os: O,
+    config: Config,
+    wire: Wire,
+    link: Link,
+    boot: u32,
+    epoch: u16,
+    seen: CommandSeq,
+    tasks: heapless::Vec<Task, TASKS_MAX>,
+    /// What the tasks that have not ended were granted, by slot.
+    ledger: Ledger<TASKS_MAX>,
+    images: Images,
+    under_way: Option<Purpose>,
+    /// From when statuses, output and block requests may be sent again after the gateway refused one.
+    status_from_ms: u64,
+    outbox_from_ms: u64,
+    fetch_from_ms: u64,
+    /// Where the search for the next thing to send starts, so that tasks take turns.
+    turn: usize,
+    usage_turn: usize,
+    counters: Counters,
+}
+
+impl<O: Os> Agent<O> {
+    /// Starts the agent on what storage remembers. Tasks that ran when the node went down are reported as
+    /// failed; those still being fetched go on where they were.
+    pub fn new(mut os: O, config: Config, seed: u64) -> Result<Self, StorageError> {
+        let mut counters = Counters::default();
+        let drawn = (seed ^ (seed >> 32) ^ (seed >> 16)) as u16;
+        let (boot, epoch) = record::load(&mut os, Record::Boot)?.unwrap_or((0u32, drawn));
+        let boot = boot.wrapping_add(1);
+        // With full storage the node starts all the same: what it has is still to be reported, and what it lacks is
+        // said of each task that needs it.
+        if record::save(&mut os, Record::Boot, &(boot, epoch)).is_err() {
+            counters.storage_errors = counters.storage_errors.saturating_add(1);
+        }
+        let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
+        let images = Images::load(&mut os)?;
+        let mut tasks = heapless::Vec::new();
+        let has = os.inventory();
+        let mut ledger = Ledger::new(Capacity {
+            cpu_permille: has.cpu_permille,
+            mem_bytes: has.mem_bytes,
+            flash_bytes: u32::MAX, // images are shared between tasks: `Images` keeps their book
+        });
+        for slot in 0..TASKS_MAX as u8 {
+            if let Some(kept) = record::load::<Kept>(&mut os, Record::Slot(slot))? {
+                // The node may have stopped between the task's record and the counter's. The task can end and be
+                // forgotten before the gateway is asked for orders again: it must not come as a new one then.
+                seen = seen.max(kept.order);
+                let mut task = Task::restored(slot, kept);
+                if task.kept.phase == Phase::Running {
+                    task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
+                    if record::save(&mut os, task.record(), &task.kept).is_err() {
+                        counters.storage_errors = counters.storage_errors.saturating_add(1);
+                    }
+                }
+                if task.kept.phase != Phase::Ended
+                    && ledger.reserve(slot.into(), grant_of(&task.kept.launch)).is_err()
+                {
+                    // The node has less than when it took the task.
+                    task.report(State::Failed(Failure::Resources), "node has less than before");
+                }
+                let _ = tasks.push(task); // as many slots as places
+            }
+        }
+        let link = Link::Down { next_ms: os.now_ms(), pause_ms: config.register_pause_ms };
+        let mut agent = Self {
+            wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, seed),
+            os,
+            config,
+            link,
+            boot,
+            epoch,
+            seen,
+            tasks,
+            ledger,
+            images,
+            under_way: None,
+            status_from_ms: 0,
+            outbox_from_ms: 0,
+            fetch_from_ms: 0,
+            turn: 0,
+            usage_turn: 0,
+            counters,
+        };
+        // Or between a task's record and the index of images.
+        for at in 0..agent.tasks.len() {
+            if agent.tasks[at].kept.phase == Phase::Fetching {
+                agent.admit_image(at);
+            }
+        }
+        Ok(agent)
+    }
+
+    /// The system under the agent.
+    pub fn os(&self) -> &O {
+        &self.os
+    }
+
+    /// The system under the agent, for the port that drives it.
+    pub fn os_mut(&mut self) -> &mut O {
+        &mut self.os
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The state of the link.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Tasks in slots, ended ones that the gateway does not fully know among them.
+    pub fn tasks(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Takes one datagram from the gateway's address.
+    pub fn datagram(&mut self, bytes: &[u8]) {
+        let now = self.os.now_ms();
+        self.wire.handle(bytes, now);
+    }
+
+    /// Does what is due and gives the time at which to be called again, if nothing arrives before.
+    pub fn step(&mut self) -> u64 {
+        let now = self.os.now_ms();
+        self.wire.handle_timeout(now);
+        while let Some(event) = self.wire.poll_event(now) {
+            match event {
+                WireEvent::Answer(answer) => self.answered(answer, now),
+                WireEvent::Failed => self.unanswered(now),
+                WireEvent::Order { request, payload } => {
+                    let code = self.order(&payload);
+                    self.wire.answer(request, code, now);
+                }
+            }
+        }
+        self.end_overdue(now);
+        self.drain_executor();
+        self.start_fetched();
+        self.release_done();
+        if self.under_way.is_none() {
+            self.ask_next(now);
+        }
+        while let Some(datagram) = self.wire.poll_transmit() {
+            self.os.send(&datagram);
+        }
+        let due = match self.link {
+            Link::Down { next_ms, .. } if self.under_way.is_none() => next_ms,
+            Link::Up { next_ms, .. } if self.under_way.is_none() => {
+                let paused = [self.status_from_ms, self.outbox_from_ms, self.fetch_from_ms];
+                paused.into_iter().filter(|from| *from > now).fold(next_ms, u64::min)
+            }
+            _ => u64::MAX,
+        };
+        let ends = self.tasks.iter().filter_map(Task::deadline).map(|deadline| deadline.at_ms);
+        ends.fold(due, u64::min).min(self.wire.next_timeout().unwrap_or(u64::MAX))
+    }
+}
+
+/// The signature in a task's document; empty if there is none.
+fn signature_in(document: &[u8]) -> &[u8] {
+    postcard::from_bytes::<Document<'_>>(document).map_or(&[], |document| document.signature)
+}
+
+// The ledger's bits are those on the wire: one is handed on as the other.
+const _: () = {
+    assert!(
+        grants::Capabilities::LOG == Capabilities::LOG
+            && grants::Capabilities::MESSAGE == Capabilities::MESSAGE
+    );
+    assert!(
+        grants::Capabilities::SLEEP == Capabilities::SLEEP
+            && grants::Capabilities::TIME == Capabilities::TIME
+    );
+    assert!(
+        grants::Capabilities::SENSOR == Capabilities::SENSOR
+            && grants::Capabilities::LED == Capabilities::LED
+    );
+};
+
+fn grant_of(launch: &Launch) -> Grant {
+    Grant {
+        cpu_permille: launch.cpu_permille,
+        mem_bytes: launch.mem_bytes,
+        flash_bytes: 0,
+        capabilities: grants::Capabilities(launch.capabilities.0),
+        strict: true,
+    }
+}
+
+/// Bits of an offset below a block of 2^(szx+4) bytes.
+fn block_mask(szx: u8) -> u32 {
+    (1 << (u32::from(szx) + 4)) - 1
+}

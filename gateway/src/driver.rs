@@ -71,6 +71,27 @@ pub struct Config {
     pub image_cache: u64,
 }
 
+impl Config {
+    /// A gateway without credential, TLS or trusted publishers, with everything else as usual.
+    pub fn new(listen: SocketAddr, master: MasterSpec, link: LinkConfig, state: PathBuf) -> Self {
+        Self {
+            listen,
+            advertise: None,
+            new_agents: false,
+            master,
+            link,
+            state,
+            domain: "micro".into(),
+            sessions: session::Config::default(),
+            credential: None,
+            offers: Offers::default(),
+            tls: None,
+            trust: Trust::default(),
+            image_cache: images::CACHE_BYTES,
+        }
+    }
+}
+
 /// The gateway cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -16,6 +16,7 @@ pub mod agent;
 pub mod bridge;
 pub mod detect;
 mod driver;
+mod file;
 mod http;
 pub mod images;
 mod link;
@@ -24,4 +25,5 @@ pub mod session;
 pub mod store;
 
 pub use driver::{Config, Error, Handle, run};
+pub use file::FileError;
 pub use link::{Datagram, LinkConfig, MemoryLink};

@@ -8,7 +8,7 @@ mod fetch;
 mod trust;
 
 pub use fetch::{FetchError, Fetched, Fetcher, demanded, parse_signature};
-pub use trust::{Trust, TrustError, parse_key};
+pub use trust::{Trust, parse_key};
 
 use crate::agent::Image;
 use crate::store::{Records, Table, Write as StoreWrite};

@@ -6,38 +6,16 @@
 //! ```
 
 use super::unhex;
+use crate::file::{self, FileError};
 use ed25519_dalek::{Signature, VerifyingKey};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Publishers in one file.
 const PUBLISHERS_MAX: usize = 256;
 /// What a key begins with.
 const SCHEME: &str = "ed25519:";
-
-/// What is wrong with a trust file, or a key.
-#[derive(Debug, thiserror::Error)]
-pub enum TrustError {
-    /// It is not there.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Something in it.
-    #[error("{path}, line {line}: {why}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// What is wrong, with the field.
-        why: String,
-    },
-}
 
 /// Keys of publishers; without any, every image is taken.
 #[derive(Clone, Debug, Default)]
@@ -60,25 +38,17 @@ pub fn parse_key(text: &str) -> Result<[u8; 32], String> {
 
 impl Trust {
     /// Reads a trust file.
-    pub fn read(path: &Path) -> Result<Self, TrustError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TrustError::Read { path: path.to_owned(), source })?;
-        let at = |offset: usize, why: String| TrustError::File {
-            path: path.to_owned(),
-            line: text[..offset.min(text.len())].matches('\n').count() + 1,
-            why,
-        };
-        let file: File = toml::from_str(&text)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+    pub fn read(path: &Path) -> Result<Self, FileError> {
+        let (file, lines) = file::read::<File>(path)?;
         if file.publisher.len() > PUBLISHERS_MAX {
-            return Err(at(0, format!("publisher: more than {PUBLISHERS_MAX}")));
+            return Err(lines.at(0, format!("publisher: more than {PUBLISHERS_MAX}")));
         }
         let mut keys = BTreeMap::new();
         for (name, key) in file.publisher {
             let bytes = parse_key(key.get_ref())
-                .map_err(|why| at(key.span().start, format!("publisher.{}: {why}", name.get_ref())))?;
-            let key =
-                VerifyingKey::from_bytes(&bytes).map_err(|error| at(key.span().start, error.to_string()))?;
+                .map_err(|why| lines.at(key.span().start, format!("publisher.{}: {why}", name.get_ref())))?;
+            let key = VerifyingKey::from_bytes(&bytes)
+                .map_err(|error| lines.at(key.span().start, error.to_string()))?;
             keys.insert(name.into_inner(), key);
         }
         Ok(Self(Some(keys)))
@@ -119,7 +89,7 @@ mod tests {
     use super::*;
     use ed25519_dalek::{Signer, SigningKey};
 
-    fn file(text: &str) -> Result<Trust, TrustError> {
+    fn file(text: &str) -> Result<Trust, FileError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("trust.toml");
         std::fs::write(&path, text).unwrap();

@@ -16,11 +16,12 @@
 
 mod text;
 
+use crate::file::{self, FileError};
 use mesos_proto::mesos::{Attribute, Resource};
 use mesos_proto::resources::{Scalars, scalar};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Names whose amount the node itself knows.
 const MEASURED: [&str; 5] = ["cpus", "mem", "disk", "sensors", "leds"];
@@ -36,24 +37,9 @@ pub enum OffersError {
         /// What is wrong.
         why: String,
     },
-    /// The file is not there.
-    #[error("{path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Something in the file.
-    #[error("{path}, line {line}: {why}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Where, from 1.
-        line: usize,
-        /// What is wrong, with the field.
-        why: String,
-    },
+    /// The file of single nodes.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 /// What is said of one node, or of all.
@@ -105,15 +91,8 @@ impl Offers {
 
     /// Adds what a file says; the flags have the last word for all nodes.
     pub fn with_file(mut self, path: &Path) -> Result<Self, OffersError> {
-        let source = std::fs::read_to_string(path)
-            .map_err(|source| OffersError::Read { path: path.to_owned(), source })?;
-        let at = |offset: usize, why: String| OffersError::File {
-            path: path.to_owned(),
-            line: source[..offset.min(source.len())].matches('\n').count() + 1,
-            why,
-        };
-        let file: File = toml::from_str(&source)
-            .map_err(|error| at(error.span().map_or(0, |span| span.start), error.message().to_owned()))?;
+        let (file, lines) = file::read::<File>(path)?;
+        let at = |offset, why| lines.at(offset, why);
         let read = |field: &str, value: Option<toml::Spanned<String>>| {
             value.map(|value| {
                 text::resources(value.get_ref())
@@ -137,7 +116,7 @@ impl Offers {
             let eui64 = name.get_ref().to_ascii_lowercase();
             if eui64.len() != 16 || !eui64.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 let why = format!("node.{}: expected an EUI-64 of 16 hexadecimal digits", name.get_ref());
-                return Err(at(name.span().start, why));
+                return Err(at(name.span().start, why).into());
             }
             if let Some(hostname) = &node.hostname
                 && !is_hostname(hostname.get_ref())
@@ -145,7 +124,8 @@ impl Offers {
                 return Err(at(
                     hostname.span().start,
                     "hostname: expected letters, digits, '-' and '.'".into(),
-                ));
+                )
+                .into());
             }
             let said = Override {
                 hostname: node.hostname.map(toml::Spanned::into_inner),
@@ -156,7 +136,7 @@ impl Offers {
                 said.hostname.is_some() && self.nodes.values().any(|other| other.hostname == said.hostname);
             if doubled {
                 // Maintenance hits all agents of one name and address at once.
-                return Err(at(name.span().start, "hostname: another node has it".into()));
+                return Err(at(name.span().start, "hostname: another node has it".into()).into());
             }
             self.nodes.insert(eui64, said);
         }

@@ -187,21 +187,12 @@ async fn in_memory(nodes: usize) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let stub = Stub::start().await?;
     let (link, to_gateway, at_nodes) = gateway::MemoryLink::new(65_536);
-    let gateway = gateway::run(gateway::Config {
-        listen: ([127, 0, 0, 1], 0).into(),
-        advertise: None,
-        new_agents: false,
-        master: stub.transport.local().into(),
-        link: gateway::LinkConfig::Memory(link),
-        state: dir.path().join("gateway"),
-        domain: "micro".into(),
-        sessions: Default::default(),
-        credential: None,
-        offers: Default::default(),
-        tls: None,
-        trust: Default::default(),
-        image_cache: gateway::images::CACHE_BYTES,
-    })
+    let gateway = gateway::run(gateway::Config::new(
+        ([127, 0, 0, 1], 0).into(),
+        stub.transport.local().into(),
+        gateway::LinkConfig::Memory(link),
+        dir.path().join("gateway"),
+    ))
     .await?;
     let counts = Arc::<Counts>::default();
     let fleet = tokio::spawn(fleet::over_memory(Fleet::new(nodes, counts.clone()), to_gateway, at_nodes));

@@ -127,21 +127,12 @@ async fn launches(count: usize) -> Result<()> {
     // The gateway's UDP port has to be known to the node before it exists.
     let udp = std::net::UdpSocket::bind(any)?.local_addr()?;
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
-    let gateway = gateway::run(gateway::Config {
-        listen: any,
-        advertise: None,
-        master: master.addr.into(),
-        link: gateway::LinkConfig::Udp(udp),
-        state: dir.path().join("gateway"),
-        domain: "micro".into(),
-        sessions: Default::default(),
-        new_agents: false,
-        credential: None,
-        offers: Default::default(),
-        tls: None,
-        trust: Default::default(),
-        image_cache: gateway::images::CACHE_BYTES,
-    })
+    let gateway = gateway::run(gateway::Config::new(
+        any,
+        master.addr.into(),
+        gateway::LinkConfig::Udp(udp),
+        dir.path().join("gateway"),
+    ))
     .await?;
     let mut node = Node::start(NodeConfig {
         eui64: Eui64([2, 0, 0, 0, 0, 0, 0, 10]),

@@ -88,24 +88,18 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
     let radio = GATEWAY_EUI64.parse().map_err(anyhow::Error::msg)?;
     let gateway = gateway::run(gateway::Config {
-        listen: any,
-        advertise: None,
-        master: master.addr.into(),
-        link: gateway::LinkConfig::Radio { air: air.address, eui64: radio },
-        state: dir.path().join("gateway"),
-        domain: "micro".into(),
         sessions: gateway::session::Config {
             ack_timeout_ms: ACK_TIMEOUT_MS,
             poll_mains_s: 2,
             poll_battery_s: 2,
             ..Default::default()
         },
-        new_agents: false,
-        credential: None,
-        offers: Default::default(),
-        tls: None,
-        trust: Default::default(),
-        image_cache: gateway::images::CACHE_BYTES,
+        ..gateway::Config::new(
+            any,
+            master.addr.into(),
+            gateway::LinkConfig::Radio { air: air.address, eui64: radio },
+            dir.path().join("gateway"),
+        )
     })
     .await?;
     let mut nodes = Vec::new();

@@ -264,6 +264,8 @@ pub struct Agents {
     waiting: HashMap<String, BTreeSet<(NodeId, TaskHandle)>>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    /// All agents have been unregistered, and none is to come back.
+    retired: bool,
     /// Tells this run of the gateway from others.
     run: u64,
     random: u64,
@@ -289,6 +291,7 @@ impl Agents {
             waiting: HashMap::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            retired: false,
             run: seed,
             random: seed | 1,
         };
@@ -413,6 +416,7 @@ impl Agents {
 
     /// Tells the master that all agents go for good, and ends their tasks (src/slave/slave.cpp, `signaled`).
     pub fn unregister_all(&mut self) {
+        self.retired = true;
         let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
         for id in ids {
             if let Some(value) = self.nodes.get(&id).and_then(|agent| agent.record.slave_id.clone()) {

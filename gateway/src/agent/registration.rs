@@ -48,7 +48,7 @@ impl Agents {
         let agents = self.nodes.len() as u64;
         let longest = (FIRST_PAUSE_MS * agents.min(1_000) / 1_000).max(agents * 1_000 / ATTEMPTS_PER_S);
         let pause = self.next_random() % longest.max(1);
-        let has_master = self.master.is_some();
+        let has_master = self.master.is_some() && !self.retired;
         let Some(agent) = self.nodes.get_mut(&id) else { return };
         agent.auth = Auth::Unproved;
         agent.registration = if agent.live && has_master && !agent.is_shut_down() {

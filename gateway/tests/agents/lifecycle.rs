@@ -322,3 +322,19 @@ fn ten_thousand_agents_do_not_come_at_once() {
     assert!(per_second.iter().all(|sent| *sent < 5_500), "{per_second:?}");
     assert!(per_second.iter().sum::<usize>() >= 10_000, "all have tried: {per_second:?}");
 }
+
+#[test]
+fn agents_that_are_unregistered_do_not_come_back() {
+    let mut rig = Rig::launched("a");
+    rig.sent.clear();
+    rig.agents.unregister_all();
+    rig.drain();
+    assert_eq!(names(&mut rig), ["UnregisterSlaveMessage"]);
+    assert!(rig.orders.contains(&ToNode::Kill { task: 1, grace_ms: 0 }));
+    rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+    rig.run_until(rig.now + 5_000);
+    assert!(rig.sent.is_empty(), "the gateway is about to stop");
+    // Another gateway on the same store begins with a new agent.
+    rig.restart();
+    assert_eq!(rig.await_registration().0, RegisterSlaveMessage::full_name());
+}

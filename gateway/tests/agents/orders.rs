@@ -153,6 +153,11 @@ fn name() -> impl Strategy<Value = String> {
         ShutdownExecutorMessage::NAME,
         UpdateFrameworkMessage::NAME,
         ShutdownMessage::NAME,
+        DrainSlaveMessage::NAME,
+        CheckpointResourcesMessage::NAME,
+        ApplyOperationMessage::NAME,
+        AcknowledgeOperationStatusMessage::NAME,
+        ReconcileOperationsMessage::NAME,
         "Unheard",
     ];
     prop_oneof![

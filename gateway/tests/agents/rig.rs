@@ -116,13 +116,7 @@ impl Rig {
                 }
                 Output::Write(Write::Delete(table, key)) => drop(self.disk.remove(&(table, key))),
                 Output::Send { from, to, name, body } => {
-                    if name == StatusUpdateMessage::full_name() {
-                        let message = StatusUpdateMessage::decode(&*body).unwrap();
-                        let pid: Upid = message.pid.unwrap().parse().unwrap();
-                        assert_eq!(pid.id, from, "a real master aborts without a pid");
-                        assert_eq!(message.update.uuid.as_ref().unwrap().len(), 16);
-                        assert_eq!(message.update.uuid, message.update.status.uuid);
-                    }
+                    aborts_no_master(&from, &name, &body);
                     self.sent.push((from, to, name, body));
                 }
                 Output::ToNode(node, order) => {
@@ -248,6 +242,50 @@ impl Rig {
             task_id: mesos::TaskId { value: id.into() },
             kill_policy: grace.map(|grace| mesos::KillPolicy { grace_period: Some(grace) }),
         });
+    }
+}
+
+/// What a real master would abort on (CHECKs and LOG(FATAL)s of src/master/master.cpp) is never sent.
+fn aborts_no_master(from: &str, name: &str, body: &[u8]) {
+    if name == StatusUpdateMessage::full_name() {
+        let message = StatusUpdateMessage::decode(body).unwrap();
+        let pid: Upid = message.pid.unwrap().parse().unwrap();
+        assert_eq!(pid.id, from, "without a pid");
+        assert_eq!(message.update.uuid.as_ref().unwrap().len(), 16);
+        assert_eq!(message.update.uuid, message.update.status.uuid);
+    } else if name == UpdateOperationStatusMessage::full_name() {
+        let message = UpdateOperationStatusMessage::decode(body).unwrap();
+        assert!(message.slave_id.is_some_and(|id| !id.value.is_empty()), "without an agent id");
+    } else if name == RegisterSlaveMessage::full_name() {
+        let message = RegisterSlaveMessage::decode(body).unwrap();
+        assert!(message.resource_version_uuid.is_some(), "RESOURCE_PROVIDER without a version");
+    } else if name == ReregisterSlaveMessage::full_name() {
+        let message = ReregisterSlaveMessage::decode(body).unwrap();
+        assert!(message.slave.id.is_some_and(|id| !id.value.is_empty()), "without an agent id");
+        assert!(message.resource_version_uuid.is_some(), "RESOURCE_PROVIDER without a version");
+        let is_allocated = |resource: &mesos::Resource| {
+            resource.allocation_info.as_ref().is_some_and(|allocation| allocation.role.is_some())
+        };
+        let mut known = std::collections::BTreeSet::new();
+        for task in &message.tasks {
+            assert!(known.insert((&task.framework_id.value, &task.task_id.value)), "a task twice");
+            assert!(task.resources.iter().all(is_allocated), "a resource without a role");
+            assert_eq!(task.status_update_state.is_some(), task.status_update_uuid.is_some());
+            assert_ne!(task.state, mesos::TaskState::TaskUnreachable as i32);
+        }
+        let mut known = std::collections::BTreeSet::new();
+        for executor in &message.executor_infos {
+            let framework = &executor.framework_id.as_ref().expect("an executor without its framework").value;
+            assert!(known.insert((framework, &executor.executor_id.value)), "an executor twice");
+            assert!(executor.resources.iter().all(is_allocated), "a resource without a role");
+        }
+        assert!(
+            message.frameworks.iter().all(|framework| framework.id.is_some()),
+            "a framework without its id"
+        );
+        let total = mesos_proto::resources::Scalars::of(&message.slave.resources);
+        let reserved = mesos_proto::resources::Scalars::of(&message.checkpointed_resources);
+        assert!(total.contains(&reserved), "reservations that do not apply");
     }
 }
 

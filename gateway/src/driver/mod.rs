@@ -4,6 +4,9 @@
 //! they want written in one transaction and only then sends what they want sent. If the commit fails the gateway
 //! stops without having promised anything.
 
+mod fetching;
+mod queries;
+
 use crate::agent::{self, Agents, Snapshot, Who};
 use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
@@ -383,80 +386,6 @@ impl Driver {
         }
     }
 
-    fn fetched(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
-        let waiting = self.fetching.remove(uri).flatten();
-        self.keep(uri, image, writes);
-        if let Some(handle) = waiting
-            && self.images.load(handle).is_err()
-        {
-            tracing::warn!(handle, uri, "the image that a node fetches cannot be had any more");
-            self.sessions.no_image(handle);
-        }
-        self.start_fetches();
-    }
-
-    fn keep(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
-        let kept = image.and_then(|fetched| {
-            let (image, more) = self
-                .images
-                .keep(uri, &fetched, || self.agents.images_needed())
-                .map_err(|error| format!("{uri}: cannot be kept: {error}"))?;
-            writes.extend(more);
-            if !self.recent.iter().any(|(_, held, _)| held == uri) {
-                if self.recent.len() >= RECENT_MAX {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back((Instant::now(), uri.to_owned(), fetched.clone()));
-            }
-            self.sessions.add_image(image.handle, fetched.bytes);
-            Ok(image)
-        });
-        self.agents.image(uri, kept, self.now_ms());
-    }
-
-    /// An image that need not be fetched: the URI names its digest, or it has only just been there.
-    fn cached(&mut self, uri: &str) -> Option<Fetched> {
-        self.recent.retain(|(at, ..)| at.elapsed() < FRESH);
-        match self.recent.iter().find(|(_, held, _)| held == uri) {
-            Some((.., fetched)) => Some(fetched.clone()),
-            None => self.images.find(&images::demanded(uri)?),
-        }
-    }
-
-    /// Brings an image that a node asks for into memory, from the cache or from where it came.
-    fn load(&mut self, handle: ImageHandle) {
-        match self.images.load(handle) {
-            Ok(bytes) => self.sessions.add_image(handle, bytes),
-            Err(Some(uri)) => {
-                let under_way = self.fetching.contains_key(&uri);
-                self.fetching.insert(uri.clone(), Some(handle));
-                if !under_way {
-                    self.spawn_fetch(uri);
-                }
-            }
-            Err(None) => self.sessions.no_image(handle),
-        }
-    }
-
-    fn start_fetches(&mut self) {
-        while self.fetching.len() < FETCHES_MAX {
-            let Some(uri) = self.queue.pop_front() else { return };
-            if self.fetching.contains_key(&uri) {
-                continue; // its waiters are served by the fetch under way
-            }
-            self.fetching.insert(uri.clone(), None);
-            self.spawn_fetch(uri);
-        }
-    }
-
-    fn spawn_fetch(&self, uri: String) {
-        let (fetches, fetcher) = (self.fetches.clone(), self.fetcher.clone());
-        tokio::task::spawn_blocking(move || {
-            let image = fetcher.fetch(&uri).map_err(|error| error.to_string());
-            let _ = fetches.send((uri, image)); // the gateway stops
-        });
-    }
-
     /// Carries outputs between the cores until there are none, commits, and sends.
     async fn settle(&mut self, writes: &mut Vec<Write>) -> Result<(), Error> {
         let mut datagrams = Vec::new();
@@ -514,41 +443,6 @@ impl Driver {
             self.link.send(peer, &bytes).await;
         }
         Ok(())
-    }
-
-    fn figures(&self) -> http::Figures {
-        let (sessions, coap) = self.sessions.counters();
-        http::Figures {
-            totals: self.agents.totals(),
-            agents: self.agents.counters(),
-            sessions,
-            coap,
-            transport: self.transport.counters(),
-            radio: self.link.counters(),
-            uptime_s: self.started.elapsed().as_secs_f64(),
-            commits: self.commits,
-            writes: self.writes,
-        }
-    }
-
-    fn answer(&mut self, query: Query) {
-        let now = self.now_ms();
-        // An asker that has gone away needs no answer.
-        match query {
-            Query::Nodes { offset, limit, reply } => {
-                drop(reply.send(http::nodes(&self.agents, &self.sessions, now, offset, limit)));
-            }
-            Query::Figures(reply) => drop(reply.send(self.figures())),
-            Query::Snapshot(who, reply) => drop(reply.send(self.agents.snapshot(&who))),
-            Query::Image(image, reply) => {
-                drop(reply.send(self.images.load(image).ok().map(|bytes| bytes.to_vec())));
-            }
-            Query::LogOf { who, framework, task, offset, reply } => {
-                drop(reply.send(self.agents.log_of(&who, &framework, &task, offset)));
-            }
-            Query::Retire(_) => {} // changes things: not answered here
-            Query::Log { task, offset, reply } => drop(reply.send(self.agents.log(&task, offset))),
-        }
     }
 }
 

@@ -133,5 +133,5 @@ fn the_images_are_those_of_the_list() {
         let actual: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, actual, "{file}");
     }
-    assert_eq!(list.lines().count(), 7);
+    assert_eq!(list.lines().count(), 9);
 }

@@ -1,7 +1,7 @@
 //! One node's session and its records.
 
-use super::{Output, Traffic};
-use crate::bridge::NodeId;
+use super::{MAILBOX_MAX, MESSAGES_MAX, Output, Traffic};
+use crate::bridge::{NodeId, ToNode};
 use crate::store::{Table, Write};
 use node_proto::{CommandSeq, ImageHandle, Order, Power, TaskHandle};
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,23 @@ impl Node {
             epoch: self.epoch,
         });
         Output::Write(Write::Put(Table::Session, id.0.to_vec(), value))
+    }
+
+    /// True if a kill of this task waits that leaves it no more time.
+    pub fn has_kill(&self, task: TaskHandle, grace_ms: u32) -> bool {
+        self.mailbox.iter().any(|command| {
+            matches!(command.order, Order::Kill { task: held, grace_ms: least } if held == task && least <= grace_ms)
+        })
+    }
+
+    /// True if the mailbox takes one more such order.
+    pub fn has_room(&self, order: &ToNode) -> bool {
+        match order {
+            ToNode::Forget { .. } => true,
+            ToNode::Kill { .. } => self.mailbox.len() < 4 * MAILBOX_MAX,
+            ToNode::Message { .. } => self.mailbox.len() < MESSAGES_MAX,
+            ToNode::Launch { .. } => self.mailbox.len() < MAILBOX_MAX,
+        }
     }
 
     pub fn next_command(&self) -> Option<node_proto::Command> {

@@ -3,7 +3,7 @@
 
 mod world;
 
-use gateway::bridge::FromNode;
+use gateway::bridge::{FromNode, ToNode};
 use gateway::store::Table;
 use node_coap::{Code, Endpoint, Request};
 use node_proto::{Failure, Order, Poll, Power, State, Status, encode, paths};
@@ -252,4 +252,20 @@ fn an_image_that_is_not_in_memory_is_asked_for_once() {
     assert_eq!(block(&mut world, "i/9"), Code::CONTENT);
     world.sessions.no_image(8);
     assert_eq!(block(&mut world, "i/8"), Code::NOT_FOUND);
+}
+
+#[test]
+fn messages_leave_room_for_launches_and_kills() {
+    let mut world = World::new(5, 0, Power::Battery(50));
+    world.run_until(5_000);
+    let mut order = |order| world.sessions.order(NODE, order, world.now);
+    let taken = (0..100).filter(|number| order(ToNode::Message { task: 1, data: vec![*number] })).count();
+    assert_eq!(taken, 32);
+    assert!(world.launch(2));
+    let mut order = |order| world.sessions.order(NODE, order, world.now);
+    for _ in 0..500 {
+        assert!(order(ToNode::Kill { task: 1, grace_ms: 3_000 }));
+    }
+    assert!(order(ToNode::Kill { task: 1, grace_ms: 0 }), "a shorter grace is another kill");
+    assert_eq!(world.sessions.view(NODE, world.now).unwrap().mailbox, 32 + 1 + 2);
 }

@@ -82,6 +82,11 @@ impl Stub {
     }
 }
 
+/// Tells an agent not to wait for pings: there are none.
+fn never_pings() -> Option<MasterSlaveConnection> {
+    Some(MasterSlaveConnection { total_ping_timeout_seconds: Some(86_400.0) })
+}
+
 async fn work(transport: Transport, mut events: mpsc::Receiver<Event>, seen: Arc<Seen>) {
     let send = |to: &Upid, name: String, body: Vec<u8>| transport.send("master", to, &name, &body);
     while let Some(event) = events.recv().await {
@@ -94,8 +99,17 @@ async fn work(transport: Transport, mut events: mpsc::Receiver<Event>, seen: Arc
                 .lock()
                 .unwrap_or_else(|poisoned| poisoned.into_inner())
                 .insert(from.clone(), id.clone());
-            let answer = SlaveRegisteredMessage { slave_id: mesos::SlaveId { value: id }, connection: None };
+            let slave_id = mesos::SlaveId { value: id };
+            let answer = SlaveRegisteredMessage { slave_id, connection: never_pings() };
             send(&from, SlaveRegisteredMessage::full_name(), answer.encode_to_vec());
+        } else if name == ReregisterSlaveMessage::NAME {
+            let slave_id = mesos::SlaveId { value: format!("S{}", from.id) };
+            let answer = SlaveReregisteredMessage {
+                slave_id,
+                reconciliations: Vec::new(),
+                connection: never_pings(),
+            };
+            send(&from, SlaveReregisteredMessage::full_name(), answer.encode_to_vec());
         } else if name == StatusUpdateMessage::NAME {
             let Ok(update) = StatusUpdateMessage::decode(message.body) else { continue };
             let update = update.update;

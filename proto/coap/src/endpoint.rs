@@ -189,12 +189,19 @@ struct Peer {
     queue: VecDeque<Outgoing>,
     seen: VecDeque<Seen>,
     round_trip: Option<RoundTrip>,
+    /// Until then the peer may remember a message id of ours: a number drawn anew could be one of those, and the
+    /// peer would take the message for a repetition (RFC 7252 §4.4).
+    named_until_ms: u64,
     wake_ms: u64,
 }
 
 impl Peer {
-    fn is_idle(&self) -> bool {
-        self.active.is_none() && self.queue.is_empty() && self.seen.is_empty() && self.round_trip.is_none()
+    fn is_idle(&self, now_ms: u64) -> bool {
+        self.active.is_none()
+            && self.queue.is_empty()
+            && self.seen.is_empty()
+            && self.round_trip.is_none()
+            && self.named_until_ms <= now_ms
     }
 
     fn next_wake(&self) -> u64 {
@@ -203,7 +210,8 @@ impl Peer {
             if seen.reply.is_none() && seen.confirmable { seen.ack_due_ms } else { seen.expires_ms }
         });
         let round_trip = self.round_trip.map_or(u64::MAX, |held| held.expires_ms);
-        seen.min().unwrap_or(u64::MAX).min(active).min(round_trip)
+        let soonest = seen.min().unwrap_or(u64::MAX).min(active).min(round_trip);
+        if soonest == u64::MAX { self.named_until_ms } else { soonest }
     }
 }
 
@@ -548,7 +556,7 @@ impl<P: Copy + Ord> Endpoint<P> {
             bytes = Some(out.bytes.clone());
             known.active = Some(out);
         }
-        if known.is_idle() {
+        if known.is_idle(now_ms) {
             self.forget(peer);
         } else {
             self.rearm(peer);
@@ -593,7 +601,9 @@ impl<P: Copy + Ord> Endpoint<P> {
 
     /// A message id and a token for the next message to a peer.
     fn name(&mut self, peer: P, now_ms: u64) -> Result<(u16, u16), Error> {
+        let life = u64::from(self.params.exchange_lifetime_ms);
         let known = self.peer(peer, now_ms)?;
+        known.named_until_ms = now_ms + life;
         known.next_mid = known.next_mid.wrapping_add(1);
         known.next_token = known.next_token.wrapping_add(1);
         Ok((known.next_mid, known.next_token))
@@ -621,6 +631,7 @@ impl<P: Copy + Ord> Endpoint<P> {
                 queue: VecDeque::new(),
                 seen: VecDeque::new(),
                 round_trip: None,
+                named_until_ms: now_ms,
                 wake_ms,
             }
         }))

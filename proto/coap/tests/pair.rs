@@ -268,3 +268,33 @@ proptest! {
         while endpoint.poll_transmit().is_some() {}
     }
 }
+
+#[test]
+fn a_message_id_is_not_drawn_anew_while_the_peer_may_remember_it() {
+    let params = Params::default();
+    let mut client = Endpoint::new(params, 5);
+    let mut server = Endpoint::new(params, 6);
+    let mut ids = Vec::new();
+    let mut now = 0;
+    for _ in 0..50 {
+        client.request(SERVER, &Request::post("p", b""), now).unwrap();
+        while let Some((_, bytes)) = client.poll_transmit() {
+            ids.push(u16::from_be_bytes([bytes[2], bytes[3]]));
+            server.handle(CLIENT, &bytes, now);
+        }
+        while let Some(Event::Request { peer, id, .. }) = server.poll_event() {
+            server.respond(peer, id, &Response::new(Code::CHANGED, b""), now).unwrap();
+        }
+        while let Some((_, bytes)) = server.poll_transmit() {
+            client.handle(SERVER, &bytes, now);
+        }
+        assert!(matches!(client.poll_event(), Some(Event::Response { .. })));
+        now += u64::from(params.exchange_lifetime_ms) / 2;
+        client.handle_timeout(now);
+    }
+    assert!(ids.windows(2).all(|two| two[1] == two[0].wrapping_add(1)), "{ids:?}");
+    // And yet a peer that was silent for the lifetime costs nothing.
+    now += u64::from(params.exchange_lifetime_ms);
+    client.handle_timeout(now);
+    assert_eq!(client.next_timeout(), None);
+}

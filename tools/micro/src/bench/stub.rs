@@ -104,11 +104,8 @@ async fn work(transport: Transport, mut events: mpsc::Receiver<Event>, seen: Arc
             send(&from, SlaveRegisteredMessage::full_name(), answer.encode_to_vec());
         } else if name == ReregisterSlaveMessage::NAME {
             let slave_id = mesos::SlaveId { value: format!("S{}", from.id) };
-            let answer = SlaveReregisteredMessage {
-                slave_id,
-                reconciliations: Vec::new(),
-                connection: never_pings(),
-            };
+            let answer =
+                SlaveReregisteredMessage { slave_id, reconciliations: Vec::new(), connection: never_pings() };
             send(&from, SlaveReregisteredMessage::full_name(), answer.encode_to_vec());
         } else if name == StatusUpdateMessage::NAME {
             let Ok(update) = StatusUpdateMessage::decode(message.body) else { continue };

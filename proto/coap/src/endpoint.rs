@@ -1,6 +1,6 @@
 //! Message layer and request/response layer of RFC 7252 for many peers, driven from outside.
 
-use crate::message::{self, Code, Content, Request, Response};
+use crate::message::{self, Code, Content, Incoming, Request, Response};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use coap_lite::MessageType;
@@ -136,6 +136,30 @@ struct Outgoing {
     timeout_ms: u32,
     sent_ms: u64,
     due_ms: u64,
+}
+
+impl Outgoing {
+    fn is_answered_by(&self, incoming: &Incoming) -> bool {
+        self.matches(incoming.kind, incoming.mid, &incoming.token)
+    }
+
+    /// A piggy-backed response has the message id too (RFC 7252 §5.3.2).
+    fn matches(&self, kind: MessageType, mid: u16, token: &[u8]) -> bool {
+        self.token.to_be_bytes() == token && (kind != MessageType::Acknowledgement || self.mid == mid)
+    }
+}
+
+/// What a message is to the end that read it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sort<'a> {
+    /// A request that was not seen yet.
+    Request(&'a Request),
+    /// The answer to the exchange under way.
+    Response(ExchangeId, &'a Response),
+    /// A request with a critical option that is not understood; taken, it is answered with 4.02.
+    BadOption,
+    /// A repetition, an acknowledgement, a rejection, or what belongs to nothing: taken, it makes nothing be remembered.
+    Other,
 }
 
 /// The round trip to a peer as RFC 6298 §2 estimates it.
@@ -296,17 +320,51 @@ impl<P: Copy + Ord> Endpoint<P> {
 
     /// Takes a datagram. Nothing in it can make this panic or remember more than [`Params`] allows.
     pub fn handle(&mut self, peer: P, datagram: &[u8], now_ms: u64) {
+        if let Some(incoming) = self.read(peer, datagram) {
+            self.take(peer, incoming, now_ms);
+        }
+    }
+
+    /// Reads a datagram and remembers nothing of it; one that is malformed is rejected. What comes of it is for
+    /// [`Endpoint::take`], once [`Endpoint::sort`] has told what it is and whoever calls is content with it.
+    pub fn read(&mut self, peer: P, datagram: &[u8]) -> Option<Incoming> {
         self.counters.received += 1;
-        let incoming = match message::read(datagram) {
-            Ok(incoming) => incoming,
+        match message::read(datagram) {
+            Ok(incoming) => Some(incoming),
             Err(reject) => {
                 self.counters.malformed += 1;
                 if let Some(mid) = reject {
                     self.push(peer, message::write_empty(MessageType::Reset, mid));
                 }
-                return;
+                None
             }
-        };
+        }
+    }
+
+    /// What a message is to this end.
+    pub fn sort<'a>(&self, peer: P, incoming: &'a Incoming) -> Sort<'a> {
+        let known = self.peers.get(&peer);
+        match &incoming.content {
+            Content::Request(request) => {
+                let mut seen = known.iter().flat_map(|known| &known.seen);
+                match seen.any(|seen| seen.mid == incoming.mid) {
+                    true => Sort::Other,
+                    false => Sort::Request(request),
+                }
+            }
+            Content::Response(response) => match known.and_then(|known| known.active.as_ref()) {
+                Some(out) if out.is_answered_by(incoming) => {
+                    out.exchange.map_or(Sort::Other, |exchange| Sort::Response(exchange, response))
+                }
+                _ => Sort::Other,
+            },
+            Content::BadOption => Sort::BadOption,
+            Content::Empty => Sort::Other,
+        }
+    }
+
+    /// Takes a message that was read.
+    pub fn take(&mut self, peer: P, incoming: Incoming, now_ms: u64) {
         let (kind, mid) = (incoming.kind, incoming.mid);
         match (kind, incoming.content) {
             (MessageType::Confirmable, Content::Empty) => {
@@ -317,16 +375,12 @@ impl<P: Copy + Ord> Endpoint<P> {
             (MessageType::Acknowledgement, Content::Empty) => self.acknowledged(peer, mid, now_ms),
             (MessageType::Reset, _) => self.reset(peer, mid, now_ms),
             (MessageType::Acknowledgement, Content::Response(response)) => {
-                let matches =
-                    |out: &Outgoing| out.mid == mid && out.token.to_be_bytes() == incoming.token[..];
-                if !self.complete(peer, matches, response, now_ms) {
-                    self.counters.unmatched += 1;
-                }
+                let matched = self.complete(peer, (kind, mid, &incoming.token), response, now_ms);
+                self.counters.unmatched += u64::from(!matched);
             }
             (MessageType::Acknowledgement, _) => self.counters.malformed += 1,
             (_, Content::Response(response)) => {
-                let matches = |out: &Outgoing| out.token.to_be_bytes() == incoming.token[..];
-                let matched = self.complete(peer, matches, response, now_ms);
+                let matched = self.complete(peer, (kind, mid, &incoming.token), response, now_ms);
                 self.counters.unmatched += u64::from(!matched);
                 if kind == MessageType::Confirmable {
                     // An answer that came again is acknowledged again: its first acknowledgement may be lost.
@@ -510,13 +564,15 @@ impl<P: Copy + Ord> Endpoint<P> {
     fn complete(
         &mut self,
         peer: P,
-        matches: impl Fn(&Outgoing) -> bool,
+        (kind, mid, token): (MessageType, u16, &[u8]),
         response: Response,
         now_ms: u64,
     ) -> bool {
         let measures = self.params.min_timeout_ms < self.params.ack_timeout_ms;
         let Some(known) = self.peers.get_mut(&peer) else { return false };
-        let Some(out) = known.active.as_ref().filter(|out| matches(out)) else { return false };
+        let Some(out) = known.active.as_ref().filter(|out| out.matches(kind, mid, token)) else {
+            return false;
+        };
         let Some(exchange) = out.exchange else { return false };
         // Only of what was sent once: else nobody knows which of them was answered (RFC 6298 §3).
         if measures && out.confirmable && out.retransmits == 0 && !out.acknowledged {

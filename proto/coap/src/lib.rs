@@ -8,8 +8,9 @@
 //! A small request costs 4 bytes of header, 2 of token, 2 for a one-letter path and 1 payload marker; its
 //! piggy-backed answer 4 + 2 + 1.
 //!
-//! The packet format is `coap-lite`'s. OSCORE has its seam in [`message`]: what is protected is the inner message
-//! that [`message::Request`] and [`message::Response`] describe.
+//! The packet format is `coap-lite`'s. What OSCORE protects is the inner message that [`Request`] and [`Response`]
+//! describe; [`Endpoint::read`], [`Endpoint::sort`] and [`Endpoint::take`] let it look at a message before the
+//! endpoint remembers anything of it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -18,5 +19,5 @@ extern crate alloc;
 mod endpoint;
 pub mod message;
 
-pub use endpoint::{Counters, Endpoint, Error, Event, ExchangeId, Params, RequestId};
-pub use message::{Block, Code, Method, Request, Response, serve_block};
+pub use endpoint::{Counters, Endpoint, Error, Event, ExchangeId, Params, RequestId, Sort};
+pub use message::{Block, Code, Incoming, Method, Request, Response, serve_block};

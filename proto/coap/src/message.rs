@@ -8,15 +8,41 @@ use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 /// Largest datagram read or made, bytes: the IPv6 minimum MTU.
 pub const DATAGRAM_MAX: usize = 1280;
 
+/// Echo's option number (RFC 9175 §2.2).
+const ECHO: CoapOption = CoapOption::Unknown(252);
+
 /// Request methods in use (RFC 7252 §5.8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Method {
     /// 0.01
+    #[default]
     Get,
     /// 0.02
     Post,
+    /// 0.05 (RFC 8132 §2)
+    Fetch,
     /// Any other, by its code.
     Other(u8),
+}
+
+impl Method {
+    fn from_code(code: u8) -> Self {
+        match code {
+            1 => Self::Get,
+            2 => Self::Post,
+            5 => Self::Fetch,
+            other => Self::Other(other),
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Get => 1,
+            Self::Post => 2,
+            Self::Fetch => 5,
+            Self::Other(code) => code,
+        }
+    }
 }
 
 /// A response code as one byte, class in the upper three bits (RFC 7252 §3).
@@ -108,7 +134,7 @@ fn uint(value: u32) -> Vec<u8> {
 }
 
 /// A request, to be sent or received.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Its method.
     pub method: Method,
@@ -116,6 +142,12 @@ pub struct Request {
     pub path: String,
     /// The block asked for.
     pub block2: Option<Block>,
+    /// Observe: 0 asks to be told of changes, 1 not any more (RFC 7641 §2).
+    pub observe: Option<u32>,
+    /// What a challenge is answered with (Echo, RFC 9175 §2.2); empty for none.
+    pub echo: Vec<u8>,
+    /// Value of the OSCORE option, if the request is protected (RFC 8613 §2).
+    pub oscore: Option<Vec<u8>>,
     /// Payload; empty for none.
     pub payload: Vec<u8>,
     /// Confirmable: retransmitted until answered.
@@ -128,9 +160,9 @@ impl Request {
         Self {
             method: Method::Post,
             path: path.into(),
-            block2: None,
             payload: payload.into(),
             confirmable: true,
+            ..Self::default()
         }
     }
 
@@ -140,9 +172,24 @@ impl Request {
             method: Method::Get,
             path: path.into(),
             block2: Some(block),
-            payload: Vec::new(),
             confirmable: true,
+            ..Self::default()
         }
+    }
+
+    /// What OSCORE encrypts of a request: code, options, payload (RFC 8613 §5.3).
+    pub fn to_plaintext(&self) -> Vec<u8> {
+        plaintext(request_packet(self, 0, &[]))
+    }
+
+    /// Reads what [`Request::to_plaintext`] wrote. `None` if it is no request or has a critical option that is not
+    /// understood.
+    pub fn from_plaintext(text: &[u8]) -> Option<Self> {
+        let (number, packet) = from_plaintext(text)?;
+        if number >> 5 != 0 || has_unknown_critical(&packet) {
+            return None;
+        }
+        read_request(&packet, number).map(|request| Self { confirmable: true, ..request })
     }
 }
 
@@ -155,6 +202,14 @@ pub struct Response {
     pub block2: Option<Block>,
     /// Tag of the representation, at most 8 bytes; empty for none.
     pub etag: Vec<u8>,
+    /// Content-Format (RFC 7252 §12.3).
+    pub format: Option<u16>,
+    /// Observe: a number that grows with each notification (RFC 7641 §3.4).
+    pub observe: Option<u32>,
+    /// A challenge (Echo, RFC 9175 §2.2); empty for none.
+    pub echo: Vec<u8>,
+    /// Value of the OSCORE option, if the response is protected; empty without a number of its own.
+    pub oscore: Option<Vec<u8>>,
     /// Payload; empty for none.
     pub payload: Vec<u8>,
 }
@@ -162,7 +217,30 @@ pub struct Response {
 impl Response {
     /// A response without options.
     pub fn new(code: Code, payload: &[u8]) -> Self {
-        Self { code, block2: None, etag: Vec::new(), payload: payload.into() }
+        Self {
+            code,
+            block2: None,
+            etag: Vec::new(),
+            format: None,
+            observe: None,
+            echo: Vec::new(),
+            oscore: None,
+            payload: payload.into(),
+        }
+    }
+
+    /// What OSCORE encrypts of a response: code, options, payload (RFC 8613 §5.3).
+    pub fn to_plaintext(&self) -> Vec<u8> {
+        plaintext(response_packet(MessageType::Acknowledgement, self, 0, &[]))
+    }
+
+    /// Reads what [`Response::to_plaintext`] wrote; `None` if it is no response.
+    pub fn from_plaintext(text: &[u8]) -> Option<Self> {
+        let (number, packet) = from_plaintext(text)?;
+        if !matches!(number >> 5, 2 | 4 | 5) || has_unknown_critical(&packet) {
+            return None;
+        }
+        read_response(&packet, number)
     }
 }
 
@@ -176,10 +254,9 @@ pub fn serve_block(content: &[u8], etag: &[u8], asked: Option<Block>) -> Respons
     let start = start as usize; // below content.len()
     let end = content.len().min(start + asked.size());
     Response {
-        code: Code::CONTENT,
         block2: Some(Block { more: end < content.len(), ..asked }),
         etag: etag.into(),
-        payload: content[start..end].into(),
+        ..Response::new(Code::CONTENT, &content[start..end])
     }
 }
 
@@ -195,11 +272,23 @@ pub(crate) enum Content {
 
 /// A datagram taken apart.
 #[derive(Debug)]
-pub(crate) struct Incoming {
-    pub kind: MessageType,
-    pub mid: u16,
-    pub token: Vec<u8>,
-    pub content: Content,
+pub struct Incoming {
+    pub(crate) kind: MessageType,
+    pub(crate) mid: u16,
+    pub(crate) token: Vec<u8>,
+    pub(crate) content: Content,
+}
+
+impl Incoming {
+    /// Puts the request that was inside a protected one in its place.
+    pub fn unwrapped_request(self, inner: Request) -> Self {
+        Self { content: Content::Request(inner), ..self }
+    }
+
+    /// Puts the response that was inside a protected one in its place.
+    pub fn unwrapped_response(self, inner: Response) -> Self {
+        Self { content: Content::Response(inner), ..self }
+    }
 }
 
 /// Reads a datagram; `Err(Some(mid))` if it is malformed but its message id could be read from a confirmable
@@ -222,12 +311,7 @@ pub(crate) fn read(datagram: &[u8]) -> Result<Incoming, Option<u16>> {
                 0 if has_unknown_critical(&packet) => Content::BadOption,
                 0 => Content::Request(read_request(&packet, number).ok_or(reject)?),
                 2 | 4 | 5 if has_unknown_critical(&packet) => return Err(reject),
-                2 | 4 | 5 => Content::Response(Response {
-                    code: Code(number),
-                    block2: read_block(&packet).map_err(|()| reject)?,
-                    etag: packet.get_first_option(CoapOption::ETag).cloned().unwrap_or_default(),
-                    payload: packet.payload.clone(),
-                }),
+                2 | 4 | 5 => Content::Response(read_response(&packet, number).ok_or(reject)?),
                 _ => return Err(reject),
             }
         }
@@ -241,9 +325,9 @@ pub(crate) fn read(datagram: &[u8]) -> Result<Incoming, Option<u16>> {
 }
 
 fn has_unknown_critical(packet: &Packet) -> bool {
-    // Uri-Host, Uri-Port, Uri-Path, Uri-Query, Accept, Block2 are understood or may be ignored by an origin
+    // Uri-Host, Uri-Port, OSCORE, Uri-Path, Uri-Query, Accept, Block2 are understood or may be ignored by an origin
     // server with one host; every other odd number is critical and unknown.
-    packet.options().any(|(number, _)| number % 2 == 1 && !matches!(number, 3 | 7 | 11 | 15 | 17 | 23))
+    packet.options().any(|(number, _)| number % 2 == 1 && !matches!(number, 3 | 7 | 9 | 11 | 15 | 17 | 23))
 }
 
 fn read_block(packet: &Packet) -> Result<Option<Block>, ()> {
@@ -262,16 +346,58 @@ fn read_request(packet: &Packet, method: u8) -> Option<Request> {
         path.push_str(core::str::from_utf8(segment).ok()?);
     }
     Some(Request {
-        method: match method {
-            1 => Method::Get,
-            2 => Method::Post,
-            other => Method::Other(other),
-        },
+        method: Method::from_code(method),
         path,
         block2: read_block(packet).ok()?,
+        observe: read_uint(packet, CoapOption::Observe),
+        echo: read_bytes(packet, ECHO).unwrap_or_default(),
+        oscore: read_bytes(packet, CoapOption::Oscore),
         payload: packet.payload.clone(),
         confirmable: packet.header.get_type() == MessageType::Confirmable,
     })
+}
+
+fn read_response(packet: &Packet, code: u8) -> Option<Response> {
+    Some(Response {
+        code: Code(code),
+        block2: read_block(packet).ok()?,
+        etag: read_bytes(packet, CoapOption::ETag).unwrap_or_default(),
+        format: read_uint(packet, CoapOption::ContentFormat).map(|format| format as u16),
+        observe: read_uint(packet, CoapOption::Observe),
+        echo: read_bytes(packet, ECHO).unwrap_or_default(),
+        oscore: read_bytes(packet, CoapOption::Oscore),
+        payload: packet.payload.clone(),
+    })
+}
+
+fn read_bytes(packet: &Packet, option: CoapOption) -> Option<Vec<u8>> {
+    packet.get_first_option(option).cloned()
+}
+
+/// An unsigned option value of at most 4 bytes (RFC 7252 §3.2); a longer one counts as absent.
+fn read_uint(packet: &Packet, option: CoapOption) -> Option<u32> {
+    let bytes = packet.get_first_option(option).filter(|bytes| bytes.len() <= 4)?;
+    Some(bytes.iter().fold(0, |value, byte| value << 8 | u32::from(*byte)))
+}
+
+/// Code, options and payload of a packet without a token.
+fn plaintext(packet: Packet) -> Vec<u8> {
+    let mut bytes = packet.to_bytes().unwrap_or_default();
+    if bytes.len() < 4 {
+        return Vec::new();
+    }
+    let code = bytes[1];
+    bytes.drain(..3);
+    bytes[0] = code;
+    bytes
+}
+
+fn from_plaintext(text: &[u8]) -> Option<(u8, Packet)> {
+    let (code, rest) = text.split_first()?;
+    let mut bytes = Vec::with_capacity(text.len() + 3);
+    bytes.extend_from_slice(&[0x40, *code, 0, 0]);
+    bytes.extend_from_slice(rest);
+    Some((*code, Packet::from_bytes(&bytes).ok()?))
 }
 
 fn packet(kind: MessageType, code: u8, mid: u16, token: &[u8]) -> Packet {
@@ -291,21 +417,18 @@ pub(crate) fn write_empty(kind: MessageType, mid: u16) -> Vec<u8> {
 
 /// `None` if it would be longer than [`DATAGRAM_MAX`].
 pub(crate) fn write_request(request: &Request, mid: u16, token: &[u8]) -> Option<Vec<u8>> {
+    request_packet(request, mid, token).to_bytes().ok()
+}
+
+fn request_packet(request: &Request, mid: u16, token: &[u8]) -> Packet {
     let kind = if request.confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
-    let code = match request.method {
-        Method::Get => 1,
-        Method::Post => 2,
-        Method::Other(code) => code,
-    };
-    let mut packet = packet(kind, code, mid, token);
-    for segment in request.path.split('/') {
+    let mut packet = packet(kind, request.method.code(), mid, token);
+    for segment in request.path.split('/').filter(|segment| !segment.is_empty()) {
         packet.add_option(CoapOption::UriPath, segment.as_bytes().into());
     }
-    if let Some(block) = request.block2 {
-        packet.add_option(CoapOption::Block2, block.to_bytes());
-    }
+    add_common(&mut packet, request.observe, request.block2, &request.echo, &request.oscore);
     packet.payload = request.payload.clone();
-    packet.to_bytes().ok()
+    packet
 }
 
 /// `None` if it would be longer than [`DATAGRAM_MAX`].
@@ -315,15 +438,41 @@ pub(crate) fn write_response(
     mid: u16,
     token: &[u8],
 ) -> Option<Vec<u8>> {
+    response_packet(kind, response, mid, token).to_bytes().ok()
+}
+
+fn response_packet(kind: MessageType, response: &Response, mid: u16, token: &[u8]) -> Packet {
     let mut packet = packet(kind, response.code.0, mid, token);
     if !response.etag.is_empty() {
         packet.add_option(CoapOption::ETag, response.etag.clone());
     }
-    if let Some(block) = response.block2 {
+    if let Some(format) = response.format {
+        packet.add_option(CoapOption::ContentFormat, uint(format.into()));
+    }
+    add_common(&mut packet, response.observe, response.block2, &response.echo, &response.oscore);
+    packet.payload = response.payload.clone();
+    packet
+}
+
+fn add_common(
+    packet: &mut Packet,
+    observe: Option<u32>,
+    block2: Option<Block>,
+    echo: &[u8],
+    oscore: &Option<Vec<u8>>,
+) {
+    if let Some(observe) = observe {
+        packet.add_option(CoapOption::Observe, uint(observe));
+    }
+    if let Some(block) = block2 {
         packet.add_option(CoapOption::Block2, block.to_bytes());
     }
-    packet.payload = response.payload.clone();
-    packet.to_bytes().ok()
+    if !echo.is_empty() {
+        packet.add_option(ECHO, echo.into());
+    }
+    if let Some(oscore) = oscore {
+        packet.add_option(CoapOption::Oscore, oscore.clone());
+    }
 }
 
 #[cfg(test)]

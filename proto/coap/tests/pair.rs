@@ -170,7 +170,7 @@ fn a_peer_that_is_gone_costs_the_retransmissions_of_the_rfc() {
 #[test]
 fn an_unknown_critical_option_is_refused_and_a_ping_answered() {
     let mut server: Endpoint<u8> = Endpoint::new(Params::default(), 1);
-    server.handle(CLIENT, &[0x40, 0x01, 0, 1, 0x91, 0], 0); // option 9, OSCORE
+    server.handle(CLIENT, &[0x40, 0x01, 0, 1, 0x50], 0); // option 5, If-None-Match
     assert_eq!(server.poll_transmit().unwrap().1, [0x60, 0x82, 0, 1]);
     server.handle(CLIENT, &[0x40, 0x00, 0, 2], 0);
     assert_eq!(server.poll_transmit().unwrap().1, [0x70, 0x00, 0, 2]);

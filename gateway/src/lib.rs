@@ -19,6 +19,7 @@ mod driver;
 mod file;
 mod http;
 pub mod images;
+pub mod keys;
 mod link;
 pub mod offers;
 pub mod session;

@@ -38,6 +38,8 @@ pub enum Table {
     Reserved = 11,
     /// One per operation on resources whose status is not acknowledged.
     Operation = 12,
+    /// One per node's key: the gateway's own OSCORE numbers below this bound may have been used.
+    Sequence = 13,
 }
 
 impl Table {
@@ -45,7 +47,7 @@ impl Table {
         use Table::*;
         let all = [
             Meta, Agent, Task, Framework, Session, Command, Image, Intake, Document, Progress, Executor,
-            Reserved, Operation,
+            Reserved, Operation, Sequence,
         ];
         all.get(usize::from(number)).copied()
     }

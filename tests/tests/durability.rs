@@ -85,6 +85,8 @@ async fn life(stop_at: String) -> bool {
     let at = master.address.unwrap();
     let (listen, udp) = (free_tcp_port(), UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let state = dir.path().join("gateway");
+    let key = dir.path().join("node.key");
+    support::commission("020000000000000a", &state.join("nodes.keys"), &key);
     let args = format!(
         "gateway --master {at} --listen {listen} --udp {udp} --state {} --poll-mains 1 --ack-timeout 1000",
         state.display()
@@ -97,8 +99,9 @@ async fn life(stop_at: String) -> bool {
     let gateway = gateway.await.unwrap();
     let node = dir.path().join("node");
     let _node = support::Process::start_with(&format!(
-        "node --gateway {udp} --state {} --board test,cpu=1,mem=128K,flash=256K --block-szx 6 --ack-timeout 1000",
-        node.display()
+        "node --gateway {udp} --state {} --key {} --board test,cpu=1,mem=128K,flash=256K --block-szx 6 --ack-timeout 1000",
+        node.display(),
+        key.display()
     ));
     let mut chatty = Follower::launch_at(at, "chatty", &["1"], PLAIN, |_| {}).await;
     let mut statuses = chatty.until_the_end().await;

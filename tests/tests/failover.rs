@@ -125,6 +125,11 @@ async fn a_master_that_asks_for_proof_gets_it_after_every_loss_and_takes_no_othe
     system.credential = Some(right);
     system.start_gateway();
     let id = eventually("registered", move || agent_at(master)).await;
+    // The master knows the id before the gateway has written it down.
+    eventually("the gateway knows it too", move || {
+        (ask(gateway, "/metrics/snapshot")?["gateway/agents_registered"] == 1).then_some(())
+    })
+    .await;
     system.kill_gateway();
     system.start_gateway();
     assert_eq!(eventually("registered again", move || agent_at(master)).await, id);

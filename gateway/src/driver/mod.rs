@@ -11,6 +11,7 @@ use crate::agent::{self, Agents, Snapshot, Who};
 use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
 use crate::images::{self, Fetched, Fetcher, Images, Trust};
+use crate::keys::{KeySource, Watched};
 use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
@@ -40,6 +41,8 @@ const BODY_MAX: usize = 4 << 20;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Key of the record of [`Table::Meta`] with the address and domain that the master knows.
 const IDENTITY: &[u8] = b"identity";
+/// How soon a change of the nodes' keys is noticed.
+const KEYS_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before another link to the master's address.
 const LINK_RETRY: Duration = Duration::from_secs(1);
 
@@ -62,6 +65,8 @@ pub struct Config {
     pub domain: String,
     /// Leases, polls, CoAP.
     pub sessions: session::Config,
+    /// The nodes' keys; not used where [`session::Config::insecure`] is set.
+    pub keys: KeySource,
     /// What to prove to the master before registering, if anything.
     pub credential: Option<Credential>,
     /// What the operator says of nodes' resources and attributes.
@@ -75,9 +80,11 @@ pub struct Config {
 }
 
 impl Config {
-    /// A gateway without credential, TLS or trusted publishers, with everything else as usual.
+    /// A gateway without credential, TLS or trusted publishers, with the nodes' keys in `nodes.keys` beside its store
+    /// and everything else as usual.
     pub fn new(listen: SocketAddr, master: MasterSpec, link: LinkConfig, state: PathBuf) -> Self {
         Self {
+            keys: KeySource::File(state.join("nodes.keys")),
             listen,
             advertise: None,
             new_agents: false,
@@ -104,6 +111,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The nodes' keys.
+    #[error(transparent)]
+    Keys(#[from] crate::keys::KeysError),
     /// The master would shut down every agent, or ping it where it was.
     #[error(
         "the master knows these agents at {was}, and they would now be at {now}: go back with --listen, --advertise-ip, \
@@ -216,6 +226,7 @@ struct Driver {
     writes: u64,
     master: detect::Leader,
     relink: Option<Instant>,
+    keys: Option<Watched>,
 }
 
 /// Starts a gateway.
@@ -261,7 +272,28 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         offers: config.offers,
         trust: config.trust,
     };
-    let sessions = Sessions::new(config.sessions, &records, rand::random(), 0);
+    let sessions_config = session::Config { epoch_ms, ..config.sessions };
+    let mut sessions = Sessions::new(sessions_config, &records, rand::random(), 0);
+    let keys = match config.keys {
+        _ if sessions_config.insecure => {
+            tracing::warn!(
+                "INSECURE: nodes are taken at their word, and what they say can be read and forged"
+            );
+            None
+        }
+        KeySource::Held(keyring) => {
+            sessions.set_keys(keyring, 0);
+            None
+        }
+        KeySource::File(path) => {
+            let keyring = crate::keys::read(&path)?;
+            if keyring.credentials.is_empty() {
+                tracing::warn!(keys = %path.display(), "no node is commissioned: see micro commission");
+            }
+            sessions.set_keys(keyring, 0);
+            Some(Watched::new(path))
+        }
+    };
     let (fetches, fetched) = mpsc::unbounded_channel();
     let mut driver = Driver {
         started,
@@ -281,6 +313,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         writes: 0,
         master: None,
         relink: None,
+        keys,
     };
     let known = records.iter().find(|(table, key, _)| *table == Table::Meta && key == IDENTITY);
     let was = known.map(|(.., value)| String::from_utf8_lossy(value).into_owned());
@@ -314,6 +347,7 @@ impl Driver {
         mut stopped: oneshot::Receiver<()>,
     ) -> Result<(), Error> {
         let mut greeting = tokio::time::interval(GREETING);
+        let mut keys = tokio::time::interval(KEYS_PAUSE);
         let mut writes = Vec::new();
         self.settle(&mut writes).await?;
         loop {
@@ -354,6 +388,11 @@ impl Driver {
                     query => self.answer(query),
                 },
                 _ = greeting.tick() => self.link.greet().await,
+                _ = keys.tick() => {
+                    if let Some(keyring) = self.keys.as_mut().and_then(Watched::changed) {
+                        self.sessions.set_keys(keyring, now());
+                    }
+                }
                 () = sleep_until(wake) => {
                     if self.relink.is_some_and(|at| at <= Instant::now()) {
                         self.relink = None;

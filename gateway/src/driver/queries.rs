@@ -4,12 +4,13 @@ use super::*;
 
 impl Driver {
     pub(super) fn figures(&self) -> http::Figures {
-        let (sessions, coap) = self.sessions.counters();
+        let (sessions, coap, refused) = self.sessions.counters();
         http::Figures {
             totals: self.agents.totals(),
             agents: self.agents.counters(),
             sessions,
             coap,
+            refused,
             transport: self.transport.counters(),
             radio: self.link.counters(),
             uptime_s: self.started.elapsed().as_secs_f64(),

@@ -13,6 +13,7 @@ pub(crate) struct Figures {
     pub agents: agent::Counters,
     pub sessions: session::Counters,
     pub coap: node_coap::Counters,
+    pub refused: session::Refused,
     pub transport: libprocess::Counters,
     pub radio: Option<lowpan::Counters>,
     pub uptime_s: f64,
@@ -45,7 +46,7 @@ fn is_over(state: TaskState) -> bool {
 }
 
 fn figures(all: &Figures) -> Vec<Figure> {
-    let Figures { totals, agents, sessions, coap, transport, .. } = all;
+    let Figures { totals, agents, sessions, coap, refused, transport, .. } = all;
     let mut list: Vec<Figure> = Vec::new();
     let mut add = |name: &str, grows: bool, what: &'static str, value: u64| {
         list.push((name.to_owned(), grows, what, value as f64));
@@ -82,6 +83,12 @@ fn figures(all: &Figures) -> Vec<Figure> {
     );
     add("gateway/repeated", true, "statuses, messages and logs that came again", sessions.repeated);
     add("gateway/mailbox_full", true, "commands that a mailbox had no room for", sessions.mailbox_full);
+    add("oscore/unprotected", true, "requests without protection, dropped", refused.unprotected);
+    add("oscore/unknown", true, "requests of unknown keys, dropped", refused.unknown);
+    add("oscore/revoked", true, "requests of revoked keys, dropped", refused.revoked);
+    add("oscore/replayed", true, "requests that were taken before, dropped", refused.replayed);
+    add("oscore/forged", true, "messages that did not verify, dropped", refused.forged);
+    add("oscore/challenged", true, "requests that were asked to prove that they are new", refused.challenged);
     add("coap/received", true, "datagrams received", coap.received);
     add("coap/sent", true, "datagrams sent", coap.sent);
     add("coap/retransmitted", true, "datagrams sent again", coap.retransmitted);

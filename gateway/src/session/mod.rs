@@ -3,23 +3,27 @@
 //! A state machine over all nodes. After each call the driver takes everything from [`Sessions::poll_output`],
 //! commits the writes and only then sends the datagrams: what a node is told is on disk.
 //!
-//! - A node is known by its EUI-64 and reached at the address it registered from; anyone else gets 4.01 and costs
-//!   no memory.
+//! - A node is known by its key (see `guard`), or with [`Config::insecure`] by the address it registered from, and
+//!   reached at the address it spoke from last; anyone else costs no memory.
 //! - Commands wait in the node's mailbox, numbered and on disk, until it says that it has seen them. They are pushed
 //!   to a node that listens and ride on the polls of one that sleeps; nothing is ever sent to a sleeper.
 //! - Each status and message of a task is passed on once, in order, whatever the radio does.
 
+mod guard;
 mod hot;
 mod node;
 mod requests;
 
 use crate::bridge::{FromNode, NodeId, ToNode};
 use crate::store::{Table, Write};
+use guard::{Guard, Verdict};
+pub use guard::{Keyring, Refused};
 use hot::{Hot, Sought};
 use node::{Command, Intake, Node, SessionRecord};
 use node_coap::{
-    Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, serve_block,
+    Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, Sort, serve_block,
 };
+use node_oscore::Binding;
 use node_proto::limits::VERSION;
 use node_proto::{
     ImageHandle, Log, Message, Order, Poll, Power, Register, Registered, Status, TaskHandle, decode, encode,
@@ -51,6 +55,10 @@ pub struct Config {
     pub missed_polls: u16,
     /// Nodes that may register.
     pub nodes_max: usize,
+    /// For the laboratory: any node is taken at its word, and nothing is protected.
+    pub insecure: bool,
+    /// Unix time at the sessions' time 0, milliseconds.
+    pub epoch_ms: u64,
 }
 
 impl Default for Config {
@@ -62,6 +70,8 @@ impl Default for Config {
             poll_battery_s: 15,
             missed_polls: 4,
             nodes_max: 100_000,
+            insecure: false,
+            epoch_ms: 0,
         }
     }
 }
@@ -139,6 +149,14 @@ pub struct Traffic {
     pub bytes_out: u64,
 }
 
+/// A command on its way to a node.
+#[derive(Debug)]
+struct Push {
+    node: NodeId,
+    seq: u32,
+    binding: Option<Binding>,
+}
+
 /// All nodes' sessions.
 pub struct Sessions {
     config: Config,
@@ -146,7 +164,10 @@ pub struct Sessions {
     nodes: HashMap<NodeId, Node>,
     by_peer: HashMap<SocketAddr, NodeId>,
     leases: BTreeSet<(u64, NodeId)>,
-    pushes: BTreeMap<ExchangeId, (NodeId, u32)>,
+    pushes: BTreeMap<ExchangeId, Push>,
+    guard: Guard,
+    /// Whose request is being answered, and what ties the answer to it.
+    asking: Option<(NodeId, Binding)>,
     images: Hot,
     outputs: VecDeque<Output>,
     counters: Counters,
@@ -160,7 +181,8 @@ impl Sessions {
         let params = Params {
             ack_timeout_ms: config.ack_timeout_ms,
             min_timeout_ms: config.min_timeout_ms,
-            dedup_per_peer: 4,
+            // What is older than these two is a repetition to OSCORE too; a node has one request under way.
+            dedup_per_peer: if config.insecure { 4 } else { 2 },
             ..Params::default()
         };
         let mut sessions = Self {
@@ -170,6 +192,8 @@ impl Sessions {
             by_peer: HashMap::new(),
             leases: BTreeSet::new(),
             pushes: BTreeMap::new(),
+            guard: Guard::new(records, seed.rotate_left(32)),
+            asking: None,
             images: Hot::default(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
@@ -217,14 +241,76 @@ impl Sessions {
         self.images.is_gone(handle);
     }
 
+    /// Replaces the keys of the nodes. A node whose key is gone, or another one, is not heard any more.
+    pub fn set_keys(&mut self, keyring: Keyring, now_ms: u64) {
+        let epoch_s = (self.config.epoch_ms + now_ms) / 1000;
+        for id in self.guard.set(keyring, epoch_s) {
+            tracing::info!(node = %id, "its key is not valid any more");
+            let Some(node) = self.nodes.get_mut(&id) else { continue };
+            let lease_until_ms = node.lease_until_ms;
+            if let Some(peer) = node.peer.take() {
+                self.forget_peer(id, peer);
+            }
+            if self.leases.remove(&(lease_until_ms, id)) {
+                self.lapse(id);
+            }
+        }
+        self.flush();
+    }
+
     /// Takes one datagram.
     pub fn handle_datagram(&mut self, peer: SocketAddr, bytes: &[u8], now_ms: u64) {
         if let Some(node) = self.by_peer.get(&peer).and_then(|id| self.nodes.get_mut(id)) {
             node.traffic.datagrams_in += 1;
             node.traffic.bytes_in += bytes.len() as u64;
         }
-        self.coap.handle(peer, bytes, now_ms);
+        if let Some(incoming) = self.coap.read(peer, bytes) {
+            if self.config.insecure {
+                self.coap.take(peer, incoming, now_ms);
+            } else {
+                self.take(peer, incoming, now_ms);
+            }
+        }
         self.work(now_ms);
+        self.asking = None;
+    }
+
+    /// Takes a message if it is whose it says it is.
+    fn take(&mut self, peer: SocketAddr, incoming: node_coap::Incoming, now_ms: u64) {
+        let incoming = match self.coap.sort(peer, &incoming) {
+            Sort::Request(request) => match self.guard.open(request, &mut self.outputs) {
+                Verdict::Passed(id, inner, binding) => {
+                    self.moved(id, peer);
+                    self.asking = Some((id, binding));
+                    incoming.unwrapped_request(inner)
+                }
+                Verdict::Challenged(challenge) => {
+                    self.coap.take(peer, incoming, now_ms);
+                    if let Some(Event::Request { id, .. }) = self.coap.poll_event() {
+                        self.respond(peer, id, &challenge, now_ms);
+                    }
+                    return;
+                }
+                Verdict::Dropped => return,
+            },
+            Sort::Response(exchange, response) => {
+                let push = self.pushes.get(&exchange);
+                let Some((id, binding)) = push.and_then(|push| Some((push.node, push.binding.as_ref()?)))
+                else {
+                    return;
+                };
+                match self.guard.open_response(id, response, binding) {
+                    Some(inner) => incoming.unwrapped_response(inner),
+                    None => return, // the true one may still come
+                }
+            }
+            Sort::BadOption => {
+                self.guard.refused.unprotected += 1;
+                return;
+            }
+            Sort::Other => incoming,
+        };
+        self.coap.take(peer, incoming, now_ms);
     }
 
     /// When [`Sessions::handle_timeout`] is to be called.
@@ -238,12 +324,16 @@ impl Sessions {
         self.coap.handle_timeout(now_ms);
         while let Some((at, id)) = self.leases.first().copied().filter(|(at, _)| *at <= now_ms) {
             self.leases.remove(&(at, id));
-            if let Some(node) = self.nodes.get_mut(&id) {
-                node.online = false;
-                self.outputs.push_back(Output::Event(id, FromNode::Lapsed));
-            }
+            self.lapse(id);
         }
         self.work(now_ms);
+    }
+
+    fn lapse(&mut self, id: NodeId) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.online = false;
+            self.outputs.push_back(Output::Event(id, FromNode::Lapsed));
+        }
     }
 
     /// Puts an order into a node's mailbox. False if the node is unknown or the mailbox is full.
@@ -331,8 +421,8 @@ impl Sessions {
     }
 
     /// What was refused so far.
-    pub fn counters(&self) -> (Counters, node_coap::Counters) {
-        (self.counters, self.coap.counters())
+    pub fn counters(&self) -> (Counters, node_coap::Counters, Refused) {
+        (self.counters, self.coap.counters(), self.guard.refused)
     }
 
     /// What an operator sees of one node.
@@ -360,21 +450,33 @@ impl Sessions {
         while let Some(event) = self.coap.poll_event() {
             match event {
                 Event::Request { peer, id, request } => {
-                    let response = self.answer(peer, &request, now_ms);
-                    self.respond(peer, id, &response, now_ms);
+                    let asking = self.asking.take();
+                    let from = match &asking {
+                        Some((node, _)) => Some(*node),
+                        None => self.by_peer.get(&peer).copied(),
+                    };
+                    let response = self.answer(peer, from, &request, now_ms);
+                    let response = match asking {
+                        None => Some(response),
+                        Some((node, binding)) => self.guard.protect_response(node, &response, binding),
+                    };
+                    if let Some(response) = response {
+                        self.respond(peer, id, &response, now_ms);
+                    }
                     if let Some(node) = self.by_peer.get(&peer).copied() {
                         self.push(node, now_ms);
                     }
                 }
                 Event::Response { exchange, response, .. } => {
-                    if let Some((node, seq)) = self.pushes.remove(&exchange) {
-                        self.pushed(node, seq, response.code, now_ms);
+                    if let Some(push) = self.pushes.remove(&exchange) {
+                        self.pushed(push.node, push.seq, response.code, now_ms);
                     }
                 }
+                Event::Undelivered { .. } => {} // every answer goes out with its acknowledgement
                 Event::Failed { exchange, .. } => {
                     // The node does not listen just now: the command rides on its next poll.
-                    if let Some((id, _)) = self.pushes.remove(&exchange)
-                        && let Some(node) = self.nodes.get_mut(&id)
+                    if let Some(push) = self.pushes.remove(&exchange)
+                        && let Some(node) = self.nodes.get_mut(&push.node)
                     {
                         node.pushing = false;
                     }
@@ -382,6 +484,31 @@ impl Sessions {
             }
         }
         self.flush();
+    }
+
+    /// A node speaks from an address.
+    fn moved(&mut self, id: NodeId, peer: SocketAddr) {
+        let Some(node) = self.nodes.get_mut(&id) else { return };
+        if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
+            self.forget_peer(id, old);
+        }
+        // An address serves one node: its former owner has to speak again.
+        if let Some(other) = self.by_peer.insert(peer, id).filter(|other| *other != id)
+            && let Some(other) = self.nodes.get_mut(&other)
+        {
+            other.peer = None;
+        }
+    }
+
+    /// A node is not at an address any more.
+    fn forget_peer(&mut self, id: NodeId, peer: SocketAddr) {
+        self.by_peer.remove(&peer);
+        self.coap.forget(peer);
+        // What was being pushed there ends without an event.
+        self.pushes.retain(|_, push| push.node != id);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.pushing = false;
+        }
     }
 
     fn respond(&mut self, peer: SocketAddr, id: RequestId, response: &Response, now_ms: u64) {
@@ -400,11 +527,12 @@ impl Sessions {
         }
     }
 
-    fn answer(&mut self, peer: SocketAddr, request: &Request, now_ms: u64) -> Response {
+    /// Answers a request of the node `from`, if it is known whose it is.
+    fn answer(&mut self, peer: SocketAddr, from: Option<NodeId>, request: &Request, now_ms: u64) -> Response {
         if request.method == Method::Post && request.path == paths::REGISTER {
-            return self.register(peer, &request.payload, now_ms);
+            return self.register(peer, from, &request.payload, now_ms);
         }
-        let Some(id) = self.by_peer.get(&peer).copied() else {
+        let Some(id) = from.filter(|id| self.nodes.contains_key(id)) else {
             self.counters.unknown_peers += 1;
             return Response::new(Code::UNAUTHORIZED, b"register first");
         };

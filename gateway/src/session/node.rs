@@ -16,6 +16,8 @@ pub(super) struct SessionRecord {
     /// Newest start of the node, and its storage's number.
     pub boot: u32,
     pub epoch: u16,
+    /// As it was when the record was written; the charge may be another by now.
+    pub power: Power,
 }
 
 /// What is expected next of a task.
@@ -67,7 +69,7 @@ impl Node {
     pub fn new(record: SessionRecord, now_ms: u64) -> Self {
         Self {
             peer: None,
-            power: Power::Mains,
+            power: record.power,
             online: false,
             lease_until_ms: now_ms,
             heard_ms: None,
@@ -90,6 +92,7 @@ impl Node {
             done: self.done,
             boot: self.boot,
             epoch: self.epoch,
+            power: self.power,
         });
         Output::Write(Write::Put(Table::Session, id.0.to_vec(), value))
     }

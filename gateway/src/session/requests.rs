@@ -8,12 +8,23 @@ impl Sessions {
         Response::new(Code::BAD_REQUEST, b"malformed")
     }
 
-    pub(super) fn register(&mut self, peer: SocketAddr, payload: &[u8], now_ms: u64) -> Response {
+    /// `from` is whose key the request was protected with; without keys a node is who it says it is.
+    pub(super) fn register(
+        &mut self,
+        peer: SocketAddr,
+        from: Option<NodeId>,
+        payload: &[u8],
+        now_ms: u64,
+    ) -> Response {
         if payload.first().is_some_and(|version| *version != VERSION) {
             return Response::new(Code::NOT_ACCEPTABLE, b"version");
         }
         let Ok(register) = decode::<Register>(payload) else { return self.malformed() };
         let id = NodeId(register.eui64);
+        if !self.config.insecure && from != Some(id) {
+            tracing::warn!(node = %id, "registers with another node's key");
+            return self.malformed();
+        }
         let fresh = !self.nodes.contains_key(&id);
         if fresh && self.nodes.len() >= self.config.nodes_max {
             return Response::new(Code::UNAVAILABLE, b"too many nodes");
@@ -30,25 +41,14 @@ impl Sessions {
         let node = self.nodes.entry(id).or_insert_with(|| {
             // Numbers go on from what the node has seen, so that it does not take a new command for an old one.
             let (last_seq, done) = (register.seen, register.seen);
-            Node::new(SessionRecord { last_seq, done, boot: register.boot, epoch: register.epoch }, now_ms)
+            let (boot, epoch) = (register.boot, register.epoch);
+            Node::new(SessionRecord { last_seq, done, boot, epoch, power }, now_ms)
         });
         let forgot = register.epoch != node.epoch;
         (node.boot, node.epoch) = (register.boot, register.epoch);
         node.last_seq = node.last_seq.max(register.seen);
         node.power = power;
-        if let Some(old) = node.peer.replace(peer).filter(|old| *old != peer) {
-            self.by_peer.remove(&old);
-            self.coap.forget(old);
-            // What was being pushed to the old address ends without an event.
-            node.pushing = false;
-            self.pushes.retain(|_, (pushed, _)| *pushed != id);
-        }
-        // An address serves one node: its former owner has to register again.
-        if let Some(other) = self.by_peer.insert(peer, id).filter(|other| *other != id)
-            && let Some(other) = self.nodes.get_mut(&other)
-        {
-            other.peer = None;
-        }
+        self.moved(id, peer);
         self.seen(id, register.seen);
         let Some(node) = self.nodes.get_mut(&id) else { return self.malformed() };
         let registered = Registered {
@@ -56,6 +56,7 @@ impl Sessions {
             poll_s: self.config.poll_s(power),
             done: node.done,
             fresh,
+            number: self.guard.next_number(id),
         };
         let save = node.save(id);
         self.outputs.push_back(save);
@@ -131,7 +132,13 @@ impl Sessions {
         let Ok(poll) = decode::<Poll>(payload) else { return self.malformed() };
         self.seen(id, poll.seen);
         if let Some(node) = self.nodes.get_mut(&id) {
+            let sleeps = |power| matches!(power, Power::Battery(_));
+            let changed = sleeps(poll.power) != sleeps(node.power);
             node.power = poll.power;
+            if changed {
+                let save = node.save(id);
+                self.outputs.push_back(save);
+            }
         }
         self.heard(id, now_ms);
         let alive = FromNode::Alive { power: poll.power, usage: poll.usage.to_vec() };
@@ -247,10 +254,19 @@ impl Sessions {
         };
         let Some(command) = node.next_command() else { return };
         let Ok(payload) = encode(&command) else { return };
-        let request = Request::post(paths::COMMAND, &payload);
-        if let Ok(exchange) = self.coap.request(peer, &request, now_ms) {
+        let mut request = Request::post(paths::COMMAND, &payload);
+        let mut binding = None;
+        if !self.config.insecure {
+            let Some((outer, bound)) = self.guard.protect_request(id, &request, &mut self.outputs) else {
+                return;
+            };
+            (request, binding) = (outer, Some(bound));
+        }
+        if let Ok(exchange) = self.coap.request(peer, &request, now_ms)
+            && let Some(node) = self.nodes.get_mut(&id)
+        {
             node.pushing = true;
-            self.pushes.insert(exchange, (id, command.seq));
+            self.pushes.insert(exchange, Push { node: id, seq: command.seq, binding });
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sessions and a scripted node over a channel that loses, doubles and reorders, in virtual time, with restarts of
 //! the gateway from its records.
 
+mod security;
 mod world;
 
 use gateway::bridge::{FromNode, ToNode};
@@ -31,10 +32,11 @@ proptest! {
         seed in 1u64..1_000_000,
         loss_permille in 0u64..350,
         battery in any::<bool>(),
+        secure in any::<bool>(),
         steps in proptest::collection::vec((1u64..9_000, any::<bool>()), 1..10),
     ) {
         let power = if battery { Power::Battery(80) } else { Power::Mains };
-        let mut world = World::new(seed, loss_permille, power);
+        let mut world = if secure { World::secure } else { World::new }(seed, loss_permille, power);
         while !world.registered {
             world.run_until(world.now + 5_000);
             prop_assert!(world.now < 10_000_000);

@@ -1,9 +1,10 @@
 //! Sessions with a disk, a scripted node, and a channel between them that loses, doubles and reorders.
 
 use gateway::bridge::{FromNode, NodeId, ToNode};
-use gateway::session::{Config, Output, Sessions};
+use gateway::session::{Config, Keyring, Output, Sessions};
 use gateway::store::{Records, Table, Write};
-use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response};
+use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response, Sort};
+use node_oscore::{Binding, Context, Credential, Id};
 use node_proto::{
     Arch, Command, Inventory, Kind, Order, Poll, Power, Register, Registered, Runtimes, Status, decode,
     encode, paths,
@@ -48,13 +49,54 @@ pub struct World {
     pub sent: u64,
     pub random: u64,
     pub loss_permille: u64,
+    pub guard: Option<NodeGuard>,
+}
+
+/// The node's end of OSCORE.
+pub struct NodeGuard {
+    context: Context,
+    sent: Option<(Request, Binding)>,
+    taken: Option<Binding>,
+}
+
+pub fn credential() -> Credential {
+    Credential { eui64: NODE.0, kid: Id::new(&[1]).unwrap(), secret: [3; 16], salt: [4; 8] }
+}
+
+pub fn keyring() -> Keyring {
+    Keyring { credentials: vec![credential()], revoked: Vec::new() }
+}
+
+/// A context that has all the numbers it will need.
+pub fn context(next: u64) -> Context {
+    let mut context = Context::new(credential().node_keys().unwrap(), next, None, [9; 8]);
+    context.reserved(1 << 30);
+    context
 }
 
 impl World {
+    /// Nothing is protected.
     pub fn new(seed: u64, loss_permille: u64, power: Power) -> Self {
+        Self::of(seed, loss_permille, power, None)
+    }
+
+    /// Everything is.
+    pub fn secure(seed: u64, loss_permille: u64, power: Power) -> Self {
+        let guard = NodeGuard { context: context(0), sent: None, taken: None };
+        Self::of(seed, loss_permille, power, Some(guard))
+    }
+
+    fn sessions(insecure: bool, records: &Records, seed: u64, now: u64) -> Sessions {
+        let mut sessions = Sessions::new(Config { insecure, ..Config::default() }, records, seed, now);
+        sessions.set_keys(keyring(), now);
+        sessions
+    }
+
+    fn of(seed: u64, loss_permille: u64, power: Power, guard: Option<NodeGuard>) -> Self {
         Self {
             now: 0,
-            sessions: Sessions::new(Config::default(), &Records::new(), seed, 0),
+            sessions: Self::sessions(guard.is_none(), &Records::new(), seed, 0),
+            guard,
             disk: BTreeMap::new(),
             events: Vec::new(),
             loads: Vec::new(),
@@ -117,7 +159,7 @@ impl World {
         let records: Records = self.disk.iter().map(|((t, k), v)| (*t, k.clone(), v.clone())).collect();
         let seed = self.dice(u64::MAX);
         self.air.retain(|_, (to_gateway, ..)| !*to_gateway);
-        self.sessions = Sessions::new(Config::default(), &records, seed, self.now);
+        self.sessions = Self::sessions(self.guard.is_none(), &records, seed, self.now);
     }
 
     pub fn register(&self) -> Register {
@@ -133,7 +175,14 @@ impl World {
             block_szx: 2,
             board: "test".try_into().unwrap(),
         };
-        Register { version: 2, eui64: NODE.0, boot: self.boot, epoch: self.epoch, seen: self.seen, inventory }
+        Register {
+            version: node_proto::limits::VERSION,
+            eui64: NODE.0,
+            boot: self.boot,
+            epoch: self.epoch,
+            seen: self.seen,
+            inventory,
+        }
     }
 
     /// The node's one request at a time: registration, then the oldest status, then a poll.
@@ -151,9 +200,46 @@ impl World {
             let poll = Poll { seen: self.seen, power: self.power, usage: Default::default() };
             (paths::POLL, encode(&poll).unwrap().to_vec())
         };
-        self.node.request(GATEWAY, &Request::post(path, &payload), self.now).unwrap();
+        self.request(Request::post(path, &payload));
         self.asked = Some(path);
         self.next_poll_ms = self.now + 2_000;
+    }
+
+    fn request(&mut self, request: Request) {
+        let outer = match &mut self.guard {
+            None => request,
+            Some(guard) => {
+                let (outer, binding) = guard.context.protect_request(&request).unwrap();
+                guard.sent = Some((request, binding));
+                outer
+            }
+        };
+        self.node.request(GATEWAY, &outer, self.now).unwrap();
+    }
+
+    fn node_takes(&mut self, bytes: &[u8]) {
+        let Some(mut incoming) = self.node.read(GATEWAY, bytes) else { return };
+        if let Some(guard) = &mut self.guard {
+            match self.node.sort(GATEWAY, &incoming) {
+                Sort::Request(request) => {
+                    // Before it is registered it does not know what is new.
+                    let Ok(opened) = guard.context.open_request(request) else { return };
+                    if !opened.is_fresh {
+                        return;
+                    }
+                    guard.taken = Some(opened.binding);
+                    incoming = incoming.unwrapped_request(opened.request);
+                }
+                Sort::Response(_, response) => {
+                    let (_, binding) = guard.sent.as_ref().unwrap();
+                    let inner = guard.context.open_response(response, binding).unwrap();
+                    incoming = incoming.unwrapped_response(inner);
+                }
+                _ => {}
+            }
+        }
+        self.node.take(GATEWAY, incoming, self.now);
+        self.node_events();
     }
 
     pub fn take(&mut self, command: Command) {
@@ -175,13 +261,25 @@ impl World {
                     if self.registered {
                         self.take(decode::<Command>(&request.payload).unwrap());
                     }
-                    self.node.respond(peer, id, &Response::new(code, &[]), self.now).unwrap();
+                    let response = Response::new(code, &[]);
+                    let response = match &mut self.guard {
+                        None => response,
+                        Some(guard) => guard.context.protect_response(&response, guard.taken.take().unwrap()),
+                    };
+                    self.node.respond(peer, id, &response, self.now).unwrap();
+                }
+                Event::Response { response, .. } if !response.echo.is_empty() => {
+                    let (request, _) = self.guard.as_mut().unwrap().sent.take().unwrap();
+                    self.request(Request { echo: response.echo, ..request });
                 }
                 Event::Response { response, .. } => {
                     let asked = self.asked.take();
                     match response.code {
                         Code::CREATED => {
-                            decode::<Registered>(&response.payload).unwrap();
+                            let registered = decode::<Registered>(&response.payload).unwrap();
+                            if let Some(guard) = &mut self.guard {
+                                guard.context.resume_from(registered.number);
+                            }
                             self.registered = true;
                         }
                         Code::CONTENT => self.take(decode::<Command>(&response.payload).unwrap()),
@@ -196,6 +294,7 @@ impl World {
                     }
                 }
                 Event::Failed { .. } => self.asked = None,
+                Event::Undelivered { .. } => unreachable!(),
             }
         }
     }
@@ -219,7 +318,7 @@ impl World {
                 if to_gateway {
                     self.sessions.handle_datagram(peer, &bytes, next);
                 } else if peer == self.home {
-                    self.node.handle(GATEWAY, &bytes, next);
+                    self.node_takes(&bytes);
                 }
                 self.drain();
             }

@@ -62,6 +62,13 @@ pub struct RequestId {
     confirmable: bool,
 }
 
+impl RequestId {
+    /// True if both requests have the same token, as one that ends an observation has (RFC 7641 §3.6).
+    pub fn has_token_of(&self, other: &Self) -> bool {
+        (self.token, self.token_len) == (other.token, other.token_len)
+    }
+}
+
 /// Why a request or response was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
@@ -101,6 +108,13 @@ pub enum Event<P> {
         /// Which request.
         exchange: ExchangeId,
     },
+    /// A separate response was rejected or not acknowledged: whoever asked does not want to hear more.
+    Undelivered {
+        /// To whom.
+        peer: P,
+        /// The request that it answered.
+        id: RequestId,
+    },
 }
 
 /// What happened on the wire.
@@ -122,11 +136,18 @@ pub struct Counters {
     pub unmatched: u64,
 }
 
+/// What a message of ours is.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    Request(ExchangeId),
+    /// A separate response.
+    Response(RequestId),
+}
+
 /// A confirmable or awaited message of ours.
 #[derive(Debug)]
 struct Outgoing {
-    /// `None` for a separate response.
-    exchange: Option<ExchangeId>,
+    purpose: Purpose,
     mid: u16,
     token: u16,
     bytes: Vec<u8>,
@@ -138,15 +159,10 @@ struct Outgoing {
     due_ms: u64,
 }
 
-impl Outgoing {
-    fn is_answered_by(&self, incoming: &Incoming) -> bool {
-        self.matches(incoming.kind, incoming.mid, &incoming.token)
-    }
-
-    /// A piggy-backed response has the message id too (RFC 7252 §5.3.2).
-    fn matches(&self, kind: MessageType, mid: u16, token: &[u8]) -> bool {
-        self.token.to_be_bytes() == token && (kind != MessageType::Acknowledgement || self.mid == mid)
-    }
+/// True if a response with this kind, message id and token answers the request that has these. A piggy-backed response
+/// has the message id too (RFC 7252 §5.3.2).
+fn answers(kind: MessageType, mid: u16, token: &[u8], (asked_mid, asked_token): (u16, u16)) -> bool {
+    asked_token.to_be_bytes() == token && (kind != MessageType::Acknowledgement || asked_mid == mid)
 }
 
 /// What a message is to the end that read it.
@@ -278,7 +294,7 @@ impl<P: Copy + Ord> Endpoint<P> {
         let (mid, token) = self.name(peer, now_ms)?;
         let bytes = message::write_request(request, mid, &token.to_be_bytes()).ok_or(Error::TooLong)?;
         self.next_exchange += 1;
-        self.enqueue(peer, Some(exchange), mid, token, bytes, request.confirmable, now_ms)?;
+        self.enqueue(peer, Purpose::Request(exchange), mid, token, bytes, request.confirmable, now_ms)?;
         Ok(exchange)
     }
 
@@ -309,7 +325,7 @@ impl<P: Copy + Ord> Endpoint<P> {
                 let (mid, own_token) = self.name(peer, now_ms)?;
                 let bytes = message::write_response(kind, response, mid, token).ok_or(Error::TooLong)?;
                 if id.confirmable {
-                    self.enqueue(peer, None, mid, own_token, bytes, true, now_ms)
+                    self.enqueue(peer, Purpose::Response(id), mid, own_token, bytes, true, now_ms)
                 } else {
                     self.push(peer, bytes);
                     Ok(())
@@ -353,8 +369,10 @@ impl<P: Copy + Ord> Endpoint<P> {
                 }
             }
             Content::Response(response) => match known.and_then(|known| known.active.as_ref()) {
-                Some(out) if out.is_answered_by(incoming) => {
-                    out.exchange.map_or(Sort::Other, |exchange| Sort::Response(exchange, response))
+                Some(Outgoing { purpose: Purpose::Request(exchange), mid, token, .. })
+                    if answers(incoming.kind, incoming.mid, &incoming.token, (*mid, *token)) =>
+                {
+                    Sort::Response(*exchange, response)
                 }
                 _ => Sort::Other,
             },
@@ -523,8 +541,8 @@ impl<P: Copy + Ord> Endpoint<P> {
             self.counters.retransmitted += 1;
             self.push(peer, bytes);
         }
-        if let Some(exchange) = failed.and_then(|out| out.exchange) {
-            self.events.push_back(Event::Failed { peer, exchange });
+        if let Some(out) = failed {
+            self.given_up(peer, out.purpose);
         }
         self.advance(peer, now_ms);
     }
@@ -534,7 +552,7 @@ impl<P: Copy + Ord> Endpoint<P> {
         let active = self.peers.get_mut(&peer).and_then(|known| known.active.as_mut());
         match active.filter(|out| out.mid == mid && out.confirmable) {
             None => self.counters.unmatched += 1,
-            Some(out) if out.exchange.is_none() => {
+            Some(Outgoing { purpose: Purpose::Response(_), .. }) => {
                 // Our separate response has arrived.
                 self.finish_active(peer, now_ms);
             }
@@ -553,12 +571,18 @@ impl<P: Copy + Ord> Endpoint<P> {
         match active.filter(|out| out.mid == mid) {
             None => self.counters.unmatched += 1,
             Some(out) => {
-                if let Some(exchange) = out.exchange {
-                    self.events.push_back(Event::Failed { peer, exchange });
-                }
+                let purpose = out.purpose;
+                self.given_up(peer, purpose);
                 self.finish_active(peer, now_ms);
             }
         }
+    }
+
+    fn given_up(&mut self, peer: P, purpose: Purpose) {
+        self.events.push_back(match purpose {
+            Purpose::Request(exchange) => Event::Failed { peer, exchange },
+            Purpose::Response(id) => Event::Undelivered { peer, id },
+        });
     }
 
     fn complete(
@@ -570,10 +594,11 @@ impl<P: Copy + Ord> Endpoint<P> {
     ) -> bool {
         let measures = self.params.min_timeout_ms < self.params.ack_timeout_ms;
         let Some(known) = self.peers.get_mut(&peer) else { return false };
-        let Some(out) = known.active.as_ref().filter(|out| out.matches(kind, mid, token)) else {
+        let Some(out) = known.active.as_ref() else { return false };
+        let Purpose::Request(exchange) = out.purpose else { return false };
+        if !answers(kind, mid, token, (out.mid, out.token)) {
             return false;
-        };
-        let Some(exchange) = out.exchange else { return false };
+        }
         // Only of what was sent once: else nobody knows which of them was answered (RFC 6298 §3).
         if measures && out.confirmable && out.retransmits == 0 && !out.acknowledged {
             let sample_ms = now_ms.saturating_sub(out.sent_ms) as u32;
@@ -626,7 +651,7 @@ impl<P: Copy + Ord> Endpoint<P> {
     fn enqueue(
         &mut self,
         peer: P,
-        exchange: Option<ExchangeId>,
+        purpose: Purpose,
         mid: u16,
         token: u16,
         bytes: Vec<u8>,
@@ -640,7 +665,7 @@ impl<P: Copy + Ord> Endpoint<P> {
             return Err(Error::QueueFull);
         }
         known.queue.push_back(Outgoing {
-            exchange,
+            purpose,
             mid,
             token,
             bytes,

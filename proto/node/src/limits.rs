@@ -10,13 +10,21 @@
 //! | FCS | 2 | |
 //! | IPHC, addresses elided | 3 | RFC 6282 §3.1, with one context byte |
 //! | UDP NHC, ports in full | 7 | RFC 6282 §4.3 |
-//! | CoAP header, token of 2, path, format, marker | 11 | RFC 7252 §3 |
-//! | OSCORE | 13 | RFC 8613 §7.2.1, request |
-//! | **message** | **60** | what remains |
+//! | CoAP header, token of 2, payload marker | 7 | RFC 7252 §3 |
+//! | inside: code, path of one letter, payload marker | 4 | RFC 8613 §5.3 |
+//! | OSCORE option's header and flags, tag | 10 | RFC 8613 §6.1, AES-CCM-16-64-128 |
+//! | number and key identifier, to the gateway | 3 + 3 | 16 million messages of 16 million nodes |
+//! | number, to the node; the gateway's identifier is empty | 4 | begins with the clock |
+//! | **message** to the gateway | **57** | what remains |
+//! | **message** to the node | **59** | |
 
 /// The largest encoded message other than an image or document block.
-pub const MESSAGE_MAX: usize = FRAME_MAX - MAC_HEADER - MAC_SECURITY - FCS - IPHC - UDP_NHC - COAP - OSCORE;
+pub const MESSAGE_MAX: usize = INSIDE_UDP - COAP - OSCORE - NUMBER_TO_NODE;
+/// The largest of a node's own.
+pub const UPLINK_MAX: usize = INSIDE_UDP - COAP - OSCORE - NUMBER_TO_GATEWAY;
 
+/// What is left for a datagram's payload in one frame.
+const INSIDE_UDP: usize = FRAME_MAX - MAC_HEADER - MAC_SECURITY - FCS - IPHC - UDP_NHC;
 /// IEEE 802.15.4 aMaxPHYPacketSize.
 pub const FRAME_MAX: usize = 127;
 /// MAC header of a data frame between two EUI-64 inside one PAN.
@@ -29,16 +37,20 @@ pub const FCS: usize = 2;
 pub const IPHC: usize = 3;
 /// UDP next-header compression with both ports in full and the checksum.
 pub const UDP_NHC: usize = 7;
-/// CoAP header 4, token 2, one-character path 2, one option of 2, payload marker 1.
+/// CoAP header 4, token 2, payload marker 1; and inside code 1, one-letter path 2, payload marker 1.
 pub const COAP: usize = 11;
-/// OSCORE's overhead on a request: option, compressed partial IV and key id, tag of 8.
-pub const OSCORE: usize = 13;
+/// OSCORE option's header 1 and flags 1, tag 8.
+pub const OSCORE: usize = 10;
+/// Partial IV and key identifier of a node's request.
+pub const NUMBER_TO_GATEWAY: usize = 6;
+/// Partial IV of a gateway's request.
+pub const NUMBER_TO_NODE: usize = 4;
 
 /// Version of the messages in this crate. Goes up when a field changes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Characters of a board's name.
-pub const BOARD_NAME_MAX: usize = 16;
+pub const BOARD_NAME_MAX: usize = 14;
 /// Bytes of a framework message, either way, in one piece.
 pub const MESSAGE_DATA_MAX: usize = 48;
 /// Bytes of log in one message; longer lines go in pieces.
@@ -54,4 +66,5 @@ pub const IMAGE_MAX: u32 = 1 << 20;
 /// Tasks on one node at once.
 pub const TASKS_MAX: usize = 8;
 
-const _: () = assert!(MESSAGE_MAX == 60, "the table above and the constants below it must agree");
+const _: () =
+    assert!(MESSAGE_MAX == 59 && UPLINK_MAX == 57, "the table above and the constants below it must agree");

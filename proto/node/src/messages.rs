@@ -123,6 +123,9 @@ pub struct Registered {
     /// The first registration of this node with this store: tasks that the node remembers are unknown here and
     /// are to be stopped and forgotten.
     pub fresh: bool,
+    /// The gateway's own OSCORE numbers from here on are new: a node that has forgotten what it took takes requests
+    /// from here. 0 where nothing is protected.
+    pub number: u64,
 }
 
 /// `POST /p`. Renews the lease; the answer is 2.05 with a [`Command`], or 2.04.

@@ -28,6 +28,13 @@ pub fn image(name: &str) -> String {
     images.canonicalize().unwrap().join(format!("{name}.wasm")).display().to_string()
 }
 
+/// Gives a node a key.
+pub fn commission(node: &str, keys: &std::path::Path, out: &std::path::Path) {
+    let mut command = micro();
+    command.arg("commission").arg(node).arg("--keys").arg(keys).arg("--out").arg(out).stderr(Stdio::null());
+    assert!(command.status().unwrap().success());
+}
+
 /// A process, killed with SIGKILL when dropped.
 pub struct Process {
     child: Child,
@@ -138,6 +145,9 @@ impl System {
             gateway_process: None,
             node_process: None,
         };
+        let keys = system.dir.path().join("gateway/nodes.keys");
+        let key = system.dir.path().join("node.key");
+        commission("020000000000000a", &keys, &key);
         system.start_gateway();
         system.start_node();
         system
@@ -179,9 +189,10 @@ impl System {
         let state = self.dir.path().join("node");
         // Blocks of 16 bytes make a transfer long enough to be interrupted.
         self.node_process = Some(Process::start(&words(&format!(
-            "node --air {} --state {} --board test,cpu=1,mem=128K,flash=256K,sensors=1,leds=1 --block-szx 0 --ack-timeout 1000",
+            "node --air {} --state {} --key {} --board test,cpu=1,mem=128K,flash=256K,sensors=1,leds=1 --block-szx 0 --ack-timeout 1000",
             self.air,
-            state.display()
+            state.display(),
+            self.dir.path().join("node.key").display()
         ))));
     }
 

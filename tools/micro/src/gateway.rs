@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
 use gateway::detect::MasterSpec;
 use gateway::images::Trust;
+use gateway::keys::KeySource;
 use gateway::offers::Offers;
 use libprocess::{Tls, TlsConfig, Verify};
 use lowpan::Eui64;
@@ -68,6 +69,12 @@ pub struct GatewayArgs {
     /// Directory of the store and the image cache
     #[arg(long, env = "MICRO_GATEWAY_STATE", default_value = "micro-gateway", value_name = "DIR")]
     state: PathBuf,
+    /// File of the nodes' keys, as micro commission writes it; nodes.keys in the state directory if absent
+    #[arg(long, env = "MICRO_KEYS", value_name = "FILE")]
+    keys: Option<PathBuf>,
+    /// For the laboratory: take every node at its word, and protect nothing
+    #[arg(long, env = "MICRO_GATEWAY_INSECURE", conflicts_with = "keys")]
+    insecure: bool,
     /// File with the principal and the secret to prove to the master, as for mesos-agent
     #[arg(long, env = "MICRO_GATEWAY_CREDENTIAL", value_name = "FILE")]
     credential: Option<PathBuf>,
@@ -160,7 +167,9 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
     };
     let trust = args.trust.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
     let (tls, advertise) = (tls(&args)?, advertised(&args)?);
+    let keys = args.keys.unwrap_or_else(|| args.state.join("nodes.keys"));
     let mut handle = gateway::run(gateway::Config {
+        keys: KeySource::File(keys),
         listen: args.listen,
         advertise,
         new_agents: args.new_agents,
@@ -172,6 +181,7 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
             ack_timeout_ms: args.ack_timeout,
             poll_mains_s: args.poll_mains,
             poll_battery_s: args.poll_battery,
+            insecure: args.insecure,
             ..Default::default()
         },
         credential,
@@ -182,7 +192,6 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
     })
     .await?;
     println!("gateway listens at {}", handle.address);
-    tracing::warn!("nodes are not authenticated: for the laboratory only");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut retire = signal(SignalKind::user_defined1())?;

@@ -7,6 +7,7 @@ mod ask;
 mod bench;
 mod demo;
 mod gateway;
+mod keys;
 mod run;
 mod serve;
 mod task;
@@ -50,6 +51,10 @@ enum Command {
     Master(serve::MasterArgs),
     /// Run a simulated 802.15.4 medium
     Air(serve::AirArgs),
+    /// Give a node a key, so that a gateway hears it
+    Commission(keys::CommissionArgs),
+    /// Take a node's key away
+    Revoke(keys::RevokeArgs),
     /// List the nodes of a gateway
     Nodes(ask::NodesArgs),
     /// List the tasks that a master knows
@@ -119,6 +124,8 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
         Command::Master(args) => runtime()?.block_on(serve::master(args)),
         Command::Air(args) => runtime()?.block_on(serve::air(args)),
+        Command::Commission(args) => keys::commission(&args),
+        Command::Revoke(args) => keys::revoke(&args),
         Command::Nodes(args) => ask::nodes(&args),
         Command::Tasks(args) => ask::tasks(&args),
         Command::Logs(args) => ask::logs(&args),

@@ -23,9 +23,18 @@ pub struct NodeArgs {
     /// EUI-64 of the gateway's radio
     #[arg(long, default_value = GATEWAY_EUI64, value_name = "EUI64", requires = "air")]
     gateway_radio: Eui64,
-    /// EUI-64 of this node; its identity for ever
-    #[arg(long, default_value = "020000000000000a")]
-    eui64: Eui64,
+    /// EUI-64 of this node, its identity for ever; that of its key, or 020000000000000a, if absent
+    #[arg(long)]
+    eui64: Option<Eui64>,
+    /// File with the node's key, as micro commission makes it; it is moved into the state directory
+    #[arg(long, env = "MICRO_NODE_KEY", value_name = "FILE", conflicts_with = "insecure")]
+    key: Option<PathBuf>,
+    /// For the laboratory: believe everybody, and protect nothing
+    #[arg(long)]
+    insecure: bool,
+    /// Where CoAP clients find what the node tells of itself, on UDP
+    #[arg(long, value_name = "ADDR", requires = "gateway")]
+    listen: Option<SocketAddr>,
     /// What the node is: NAME,cpu=0.8,mem=128K,flash=256K,sensors=1,leds=2,battery=90
     #[arg(long, default_value = "posix,sensors=1,leds=2")]
     board: Board,
@@ -49,8 +58,24 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
         (None, Some(air)) => agent_posix::LinkConfig::Radio { air, gateway: args.gateway_radio },
         (None, None) => bail!("give --gateway or --air"),
     };
+    let credential = match args.insecure {
+        true => None,
+        false => {
+            let held = crate::keys::provision(&args.state, args.key.as_deref())?;
+            let missing =
+                || format!("no key in {}: give --key FILE, made by micro commission", args.state.display());
+            Some(held.with_context(missing)?)
+        }
+    };
+    let own = credential.as_ref().map_or(Eui64([2, 0, 0, 0, 0, 0, 0, 10]), |held| Eui64(held.eui64));
+    let eui64 = args.eui64.unwrap_or(own);
+    if credential.is_some() && eui64 != own {
+        bail!("--eui64 {eui64}: the key is that of node {own}");
+    }
     let config = NodeConfig {
-        eui64: args.eui64,
+        eui64,
+        credential,
+        listen: args.listen,
         board: args.board,
         link,
         state: args.state,
@@ -59,14 +84,14 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
         publisher: args.publisher,
     };
     let mut node = Node::start(config)?;
-    println!("node {} runs", args.eui64);
+    println!("node {eui64} runs");
     let mut registered = false;
     loop {
         node.turn();
         let now = node.snapshot().registered;
         if now != registered {
             registered = now;
-            tracing::info!(node = %args.eui64, registered, "link");
+            tracing::info!(node = %eui64, registered, "link");
         }
     }
 }

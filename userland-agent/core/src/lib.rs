@@ -2,7 +2,7 @@
 //! their grants and reports what became of them.
 //!
 //! ```text
-//!   Agent::datagram(bytes) --+                        +--> Os::send(bytes)
+//!   Agent::datagram(..) -----+                        +--> Os::send(..)
 //!                            v                        |
 //!   Agent::step() ---> [ link | tasks | images ] -----+--> Os::start / kill   (executor)
 //!                            ^                        +--> Os::put / image_write (storage)
@@ -29,4 +29,5 @@ mod task;
 mod wire;
 
 pub use agent::{Agent, Config, Counters, Link};
-pub use os::{Digest, Event, Os, Record, Start, StartError, StorageError, TaskUsage};
+pub use os::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+pub use wire::Refused;

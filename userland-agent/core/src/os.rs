@@ -15,6 +15,8 @@ pub enum Record {
     Seen,
     /// Which images are in storage.
     Images,
+    /// The key identifier, and the bound below which own OSCORE numbers may have been used with that key.
+    Sequence,
     /// The task in one of [`node_proto::limits::TASKS_MAX`] slots.
     Slot(u8),
 }
@@ -22,6 +24,21 @@ pub enum Record {
 impl Record {
     /// Largest record, bytes.
     pub const MAX: usize = 320;
+}
+
+/// Who is at the other end of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// The gateway.
+    Gateway,
+    /// Somebody else, by a number below [`Peer::VISITORS_MAX`] that the port gives to an address, and again to another
+    /// one when the numbers are used up.
+    Visitor(u8),
+}
+
+impl Peer {
+    /// Others whose requests are remembered.
+    pub const VISITORS_MAX: u8 = 4;
 }
 
 /// Storage could not do it.
@@ -99,8 +116,8 @@ pub trait Os {
     fn eui64(&self) -> [u8; 8];
     /// Current supply.
     fn power(&self) -> Power;
-    /// Sends one datagram to the gateway. Loss is nothing special: no error comes back.
-    fn send(&mut self, datagram: &[u8]);
+    /// Sends one datagram. Loss is nothing special: no error comes back.
+    fn send(&mut self, to: Peer, datagram: &[u8]);
 
     /// Reads a record into `buffer`, gives its length, or `None` if it was never put.
     fn get(&mut self, record: Record, buffer: &mut [u8]) -> Result<Option<usize>, StorageError>;

@@ -137,15 +137,15 @@ proptest! {
         let mut sim = Sim::new(5);
         sim.until("up", |sim| sim.gateway.polls > 0);
         for (mid, mut bytes) in datagrams.into_iter().enumerate() {
-            sim.agent.datagram(&bytes);
+            sim.agent.datagram(agent_core::Peer::Gateway, &bytes);
             // The same as a well-formed CoAP message with anything after the header.
             bytes.splice(0..0, [0x40 | (bytes.len() as u8 & 0x30), 2, 0x77, mid as u8]);
-            sim.agent.datagram(&bytes);
+            sim.agent.datagram(agent_core::Peer::Gateway, &bytes);
             sim.step();
         }
         for (mid, order) in orders.into_iter().enumerate() {
             let head = [0x40, 2, 0x99, mid as u8, 0xb1, b'c', 0xff];
-            sim.agent.datagram(&[&head[..], &order].concat());
+            sim.agent.datagram(agent_core::Peer::Gateway, &[&head[..], &order].concat());
             sim.step();
         }
         prop_assert!(sim.agent.tasks() <= node_proto::limits::TASKS_MAX);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// What the node offers. Parsed from `name,cpu=0.8,mem=128K,flash=256K,sensors=1,leds=2,battery=90`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Board {
-    /// Its name, at most 16 characters.
+    /// Its name, at most 14 characters.
     pub name: String,
     /// Share of the core for tasks, thousandths.
     pub cpu_permille: u16,
@@ -57,7 +57,7 @@ impl FromStr for Board {
             let error = |what: &str| BoardError(format!("board: '{part}': {what}"));
             let Some((key, value)) = part.split_once('=') else {
                 if at > 0 || part.is_empty() || part.len() > node_proto::limits::BOARD_NAME_MAX {
-                    return Err(error("expected KEY=VALUE, or first a name of at most 16 characters"));
+                    return Err(error("expected KEY=VALUE, or first a name of at most 14 characters"));
                 }
                 board.name = part.to_owned();
                 continue;

@@ -6,7 +6,9 @@ use crate::os::PosixOs;
 use crate::storage::Storage;
 use agent_core::{Agent, Config, Os, StorageError};
 use lowpan::Eui64;
+use node_oscore::Credential;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +34,10 @@ pub struct NodeConfig {
     pub block_szx: u8,
     /// Ed25519 key of the only publisher whose images it starts; any if there is none.
     pub publisher: Option<[u8; 32]>,
+    /// What it was provisioned with; see [`agent_core::Config::credential`].
+    pub credential: Option<Credential>,
+    /// Where those who read what it tells of itself find it, on UDP; any port if it does not matter.
+    pub listen: Option<SocketAddr>,
 }
 
 /// The node cannot start.
@@ -75,12 +81,13 @@ impl Node {
     pub fn start(config: NodeConfig) -> Result<Self, NodeError> {
         let state = |error| NodeError::State(config.state.clone(), error);
         let storage = Storage::open(&config.state).map_err(state)?;
-        let link = Link::open(&config.link, config.eui64)
+        let link = Link::open(&config.link, config.eui64, config.listen)
             .map_err(|error| NodeError::Link(config.link.clone(), error))?;
         let os = PosixOs::new(config.board, config.eui64, config.block_szx, storage, link);
         let agent = Config {
             ack_timeout_ms: config.ack_timeout_ms,
             publisher: config.publisher,
+            credential: config.credential,
             ..Config::default()
         };
         let agent = Agent::new(os, agent, rand::random())
@@ -100,8 +107,8 @@ impl Node {
         // What a task said while the agent was busy with something else does not wait.
         let wake = task_wake.unwrap_or(u64::MAX).min(agent_wake).min(now_ms + PATIENCE_MS);
         let wait = Duration::from_millis(wake.saturating_sub(now_ms));
-        if let Some(datagram) = self.agent.os_mut().link.receive(wait, now_ms) {
-            self.agent.datagram(&datagram);
+        if let Some((from, datagram)) = self.agent.os_mut().link.receive(wait, now_ms) {
+            self.agent.datagram(from, &datagram);
         }
     }
 

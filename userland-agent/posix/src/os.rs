@@ -3,7 +3,7 @@
 use crate::board::{Board, Devices};
 use crate::link::Link;
 use crate::storage::Storage;
-use agent_core::{Digest, Event, Os, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
 use agent_wasm::{Executor, Host, HostError, Launch};
 use lowpan::Eui64;
 use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, TaskHandle};
@@ -84,8 +84,8 @@ impl Os for PosixOs {
         self.board.battery.map_or(Power::Mains, Power::Battery)
     }
 
-    fn send(&mut self, datagram: &[u8]) {
-        self.link.send(datagram);
+    fn send(&mut self, to: Peer, datagram: &[u8]) {
+        self.link.send(to, datagram);
     }
 
     fn get(&mut self, record: Record, buffer: &mut [u8]) -> Result<Option<usize>, StorageError> {

@@ -1,7 +1,9 @@
 //! Many nodes that are no more than their CoAP: they register, poll, take launches and say that those ran and ended.
 
+use anyhow::{Context as _, Result};
 use gateway::Datagram;
-use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response};
+use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response, Sort};
+use node_oscore::{Binding, Context, Credential};
 use node_proto::{
     Arch, Command, Inventory, Order, Poll, Power, Register, Registered, Runtimes, State, Status, TaskHandle,
     decode, encode, paths,
@@ -29,12 +31,18 @@ struct Node {
     registered: bool,
     asked: Option<&'static str>,
     statuses: VecDeque<Status>,
+    context: Context,
+    /// The request under way, before it was protected.
+    sent: Option<(Request, Binding)>,
+    /// What the command that was taken last is answered by.
+    taken: Option<Binding>,
 }
 
 /// The fleet: nodes numbered from 0, all on one endpoint, each a peer of its own.
 pub struct Fleet {
     coap: Endpoint<usize>,
     nodes: Vec<Node>,
+    credentials: Vec<Credential>,
     due: BTreeSet<(u64, usize)>,
     started: Instant,
     counts: Arc<Counts>,
@@ -58,20 +66,32 @@ pub fn number(address: SocketAddr) -> usize {
 }
 
 impl Fleet {
-    pub fn new(nodes: usize, counts: Arc<Counts>) -> Self {
+    pub fn new(nodes: usize, counts: Arc<Counts>) -> Result<Self> {
         // Their first registrations are spread over a second, as if somebody had switched them on.
-        let node = |at: usize| Node {
-            seen: 0,
-            poll_ms: 0,
-            next_poll_ms: (at * 1_000 / nodes) as u64,
-            registered: false,
-            asked: None,
-            statuses: VecDeque::new(),
+        let node = |(at, credential): (usize, &Credential)| {
+            Ok(Node {
+                context: context(credential)?,
+                sent: None,
+                taken: None,
+                seen: 0,
+                poll_ms: 0,
+                next_poll_ms: (at * 1_000 / nodes) as u64,
+                registered: false,
+                asked: None,
+                statuses: VecDeque::new(),
+            })
         };
-        let nodes: Vec<Node> = (0..nodes).map(node).collect();
+        let credentials: Vec<_> = (0..nodes).map(|at| crate::keys::made_up(eui64(at), at as u32)).collect();
+        let nodes: Vec<Node> = credentials.iter().enumerate().map(node).collect::<Result<_>>()?;
         let due = nodes.iter().enumerate().map(|(at, node)| (node.next_poll_ms, at)).collect();
         let params = Params { peers_max: nodes.len() + 16, ..Params::default() };
-        Self { coap: Endpoint::new(params, rand::random()), nodes, due, started: Instant::now(), counts }
+        let coap = Endpoint::new(params, rand::random());
+        Ok(Self { coap, nodes, credentials, due, started: Instant::now(), counts })
+    }
+
+    /// The nodes' keys, for the gateway.
+    pub fn credentials(&self) -> &[Credential] {
+        &self.credentials
     }
 
     fn now(&self) -> u64 {
@@ -102,9 +122,9 @@ impl Fleet {
                 datagram = from_gateway.recv() => {
                     let Some((at, bytes)) = datagram else { return };
                     let now = self.now();
-                    self.coap.handle(at, &bytes, now);
+                    self.hear(at, &bytes, now);
                     while let Ok((at, bytes)) = from_gateway.try_recv() {
-                        self.coap.handle(at, &bytes, now);
+                        self.hear(at, &bytes, now);
                     }
                 }
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -128,11 +148,43 @@ impl Fleet {
             return;
         };
         let Ok(payload) = payload else { return };
-        if self.coap.request(at, &Request::post(path, &payload), now).is_ok() {
+        if self.request(at, Request::post(path, &payload), now) {
             self.nodes[at].asked = Some(path);
         } else {
             self.due.insert((now + 50, at));
         }
+    }
+
+    fn request(&mut self, at: usize, request: Request, now: u64) -> bool {
+        let node = &mut self.nodes[at];
+        let Ok((outer, binding)) = node.context.protect_request(&request) else { return false };
+        node.sent = Some((request, binding));
+        self.coap.request(at, &outer, now).is_ok()
+    }
+
+    /// Takes a datagram if it verifies.
+    fn hear(&mut self, at: usize, bytes: &[u8], now: u64) {
+        let Some(incoming) = self.coap.read(at, bytes) else { return };
+        let node = &mut self.nodes[at];
+        let incoming = match self.coap.sort(at, &incoming) {
+            Sort::Request(outer) => match node.context.open_request(outer) {
+                Ok(opened) if opened.is_fresh => {
+                    node.taken = Some(opened.binding);
+                    incoming.unwrapped_request(opened.request)
+                }
+                _ => return,
+            },
+            Sort::Response(_, outer) => {
+                let Some((_, binding)) = &node.sent else { return };
+                match node.context.open_response(outer, binding) {
+                    Ok(inner) => incoming.unwrapped_response(inner),
+                    Err(_) => return,
+                }
+            }
+            _ => incoming,
+        };
+        self.coap.take(at, incoming, now);
+        self.events(now);
     }
 
     fn events(&mut self, now: u64) {
@@ -147,9 +199,20 @@ impl Fleet {
                         }
                         _ => Code::UNAVAILABLE,
                     };
-                    let _ = self.coap.respond(at, id, &Response::new(code, &[]), now); // it asks again
+                    let node = &mut self.nodes[at];
+                    if let Some(binding) = node.taken.take() {
+                        let response = node.context.protect_response(&Response::new(code, &[]), binding);
+                        let _ = self.coap.respond(at, id, &response, now); // it asks again
+                    }
                     at
                 }
+                Event::Response { peer: at, response, .. } if !response.echo.is_empty() => {
+                    if let Some((request, _)) = self.nodes[at].sent.take() {
+                        self.request(at, Request { echo: response.echo, ..request }, now);
+                    }
+                    continue;
+                }
+                Event::Undelivered { peer: at, .. } => at,
                 Event::Response { peer: at, response, .. } => {
                     let asked = self.nodes[at].asked.take();
                     self.answered(at, asked, &response, now);
@@ -174,6 +237,7 @@ impl Fleet {
             (Some(paths::REGISTER), Code::CREATED) => {
                 if let Ok(registered) = decode::<Registered>(&response.payload) {
                     self.nodes[at].registered = true;
+                    self.nodes[at].context.resume_from(registered.number);
                     self.nodes[at].poll_ms = u64::from(registered.poll_s) * 1000;
                     self.counts.registered.fetch_add(1, Relaxed);
                 }
@@ -216,8 +280,6 @@ impl Fleet {
 }
 
 fn register(at: usize) -> Register {
-    let mut eui64 = [2, 0, 0, 0, 0, 0, 0, 0];
-    eui64[4..].copy_from_slice(&(at as u32 + 1).to_be_bytes());
     let inventory = Inventory {
         cpu_permille: 1000,
         mem_bytes: 256 << 10,
@@ -230,7 +292,22 @@ fn register(at: usize) -> Register {
         block_szx: 2,
         board: heapless_board(),
     };
-    Register { version: node_proto::limits::VERSION, eui64, boot: 1, epoch: 1, seen: 0, inventory }
+    let version = node_proto::limits::VERSION;
+    Register { version, eui64: eui64(at), boot: 1, epoch: 1, seen: 0, inventory }
+}
+
+fn eui64(at: usize) -> [u8; 8] {
+    let mut eui64 = [2, 0, 0, 0, 0, 0, 0, 0];
+    eui64[4..].copy_from_slice(&(at as u32 + 1).to_be_bytes());
+    eui64
+}
+
+/// A context with all the numbers it will need.
+fn context(credential: &Credential) -> Result<Context> {
+    let keys = credential.node_keys().context("a key without an identifier")?;
+    let mut context = Context::new(keys, 0, None, rand::random());
+    context.reserved(1 << 30);
+    Ok(context)
 }
 
 fn heapless_board() -> heapless::String<{ node_proto::limits::BOARD_NAME_MAX }> {

@@ -8,9 +8,12 @@ use super::fleet::{self, Counts, Fleet};
 use super::stub::Stub;
 use super::{Launches, percentile};
 use anyhow::{Context, Result, bail};
+use gateway::keys::KeySource;
+use gateway::session::Keyring;
 use mesos_proto::resources::Scalars;
 use serde_json::{Map, Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,10 +43,12 @@ impl Drop for Gateway {
 }
 
 impl Gateway {
-    fn start(state: &std::path::Path, master: &str, udp: SocketAddr) -> Result<Self> {
+    fn start(state: &Path, keys: &Path, master: &str, udp: SocketAddr) -> Result<Self> {
         use std::io::BufRead;
         let mut child = Command::new(std::env::current_exe()?)
             .args(["gateway", "--listen", "127.0.0.1:0", "--poll-mains", "15", "--master", master])
+            .arg("--keys")
+            .arg(keys)
             .arg("--udp")
             .arg(udp.to_string())
             .arg("--state")
@@ -140,11 +145,14 @@ async fn real(nodes: usize, idle: Duration) -> Result<Vec<Figure>> {
     std::fs::write(&named, first.addr.to_string())?;
     let udp = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let state = dir.path().join("gateway");
-    let gateway = Gateway::start(&state, &format!("file://{}", named.display()), udp)?;
+    let counts = Arc::<Counts>::default();
+    let fleet = Fleet::new(nodes, counts.clone())?;
+    let keys = dir.path().join("nodes.keys");
+    let lines: Vec<String> = fleet.credentials().iter().map(node_oscore::Credential::to_line).collect();
+    std::fs::write(&keys, lines.join("\n"))?;
+    let gateway = Gateway::start(&state, &keys, &format!("file://{}", named.display()), udp)?;
     let empty = gateway.memory()?;
 
-    let counts = Arc::<Counts>::default();
-    let fleet = Fleet::new(nodes, counts.clone());
     let fleet = tokio::spawn(fleet::over_sockets(fleet, udp));
     eprintln!("  registering");
     let registering = gateway.until("gateway/agents_registered", nodes as u64).await?;
@@ -187,15 +195,20 @@ async fn in_memory(nodes: usize) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let stub = Stub::start().await?;
     let (link, to_gateway, at_nodes) = gateway::MemoryLink::new(65_536);
-    let gateway = gateway::run(gateway::Config::new(
-        ([127, 0, 0, 1], 0).into(),
-        stub.transport.local().into(),
-        gateway::LinkConfig::Memory(link),
-        dir.path().join("gateway"),
-    ))
-    .await?;
     let counts = Arc::<Counts>::default();
-    let fleet = tokio::spawn(fleet::over_memory(Fleet::new(nodes, counts.clone()), to_gateway, at_nodes));
+    let fleet = Fleet::new(nodes, counts.clone())?;
+    let keyring = Keyring { credentials: fleet.credentials().to_vec(), revoked: Vec::new() };
+    let gateway = gateway::run(gateway::Config {
+        keys: KeySource::Held(keyring),
+        ..gateway::Config::new(
+            ([127, 0, 0, 1], 0).into(),
+            stub.transport.local().into(),
+            gateway::LinkConfig::Memory(link),
+            dir.path().join("gateway"),
+        )
+    })
+    .await?;
+    let fleet = tokio::spawn(fleet::over_memory(fleet, to_gateway, at_nodes));
     eprintln!("  registering, without sockets");
     let registering = Instant::now();
     until(|| stub.seen.agents.lock().map_or(0, |agents| agents.len()), nodes).await?;

@@ -4,11 +4,14 @@ mod fleet;
 mod load;
 mod stub;
 
+use crate::keys;
 use crate::run::{info, is_terminal, task};
 use agent_posix::{AGENT_STATE_BYTES, Node, NodeConfig};
 use anyhow::{Context, Result};
 use framework::v1::TaskState;
 use framework::{Client, Event};
+use gateway::keys::KeySource;
+use gateway::session::Keyring;
 use lowpan::{Eui64, FCS_LEN, Stack};
 use mesos_proto::resources::Scalars;
 use node_coap::{Block, Endpoint, Params, Request};
@@ -85,7 +88,7 @@ fn sizes() -> Result<()> {
         board: "nrf52840dk".try_into().unwrap_or_default(),
     };
     let register = Register {
-        version: 2,
+        version: node_proto::limits::VERSION,
         eui64: [2, 0, 0, 0, 0, 0, 0, 10],
         boot: 300,
         epoch: 40_000,
@@ -127,15 +130,22 @@ async fn launches(count: usize) -> Result<()> {
     // The gateway's UDP port has to be known to the node before it exists.
     let udp = std::net::UdpSocket::bind(any)?.local_addr()?;
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
-    let gateway = gateway::run(gateway::Config::new(
-        any,
-        master.addr.into(),
-        gateway::LinkConfig::Udp(udp),
-        dir.path().join("gateway"),
-    ))
+    let credential = keys::made_up([2, 0, 0, 0, 0, 0, 0, 10], 0);
+    let keyring = Keyring { credentials: vec![credential.clone()], revoked: Vec::new() };
+    let gateway = gateway::run(gateway::Config {
+        keys: KeySource::Held(keyring),
+        ..gateway::Config::new(
+            any,
+            master.addr.into(),
+            gateway::LinkConfig::Udp(udp),
+            dir.path().join("gateway"),
+        )
+    })
     .await?;
     let mut node = Node::start(NodeConfig {
-        eui64: Eui64([2, 0, 0, 0, 0, 0, 0, 10]),
+        eui64: Eui64(credential.eui64),
+        credential: Some(credential),
+        listen: None,
         board: "bench,cpu=1,mem=128K,flash=256K".parse()?,
         link: agent_posix::LinkConfig::Udp(udp),
         state: dir.path().join("node"),

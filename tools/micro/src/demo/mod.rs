@@ -4,10 +4,13 @@
 mod scene;
 mod show;
 
+use crate::keys;
 use crate::serve::{ConditionArgs, GATEWAY_EUI64};
 use agent_posix::{Node, NodeConfig, Snapshot};
 use air::{Air, AirConfig};
 use anyhow::{Context, Result, bail};
+use gateway::keys::KeySource;
+use gateway::session::Keyring;
 use scene::Scene;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -86,6 +89,8 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
 
     let air = Air::start(AirConfig { listen: any, conditions, seed, pcap: args.pcap.clone() })?;
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
+    let eui64s: Vec<_> = (0..args.nodes).map(|number| [0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]).collect();
+    let credentials: Vec<_> = eui64s.iter().zip(0..).map(|(eui64, at)| keys::made_up(*eui64, at)).collect();
     let radio = GATEWAY_EUI64.parse().map_err(anyhow::Error::msg)?;
     let gateway = gateway::run(gateway::Config {
         sessions: gateway::session::Config {
@@ -94,6 +99,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             poll_battery_s: 2,
             ..Default::default()
         },
+        keys: KeySource::Held(Keyring { credentials: credentials.clone(), revoked: Vec::new() }),
         ..gateway::Config::new(
             any,
             master.addr.into(),
@@ -103,9 +109,11 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
     })
     .await?;
     let mut nodes = Vec::new();
-    for number in 0..args.nodes {
+    for (number, credential) in (0..args.nodes).zip(credentials) {
         nodes.push(Running::start(NodeConfig {
-            eui64: lowpan::Eui64([0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]),
+            eui64: lowpan::Eui64(credential.eui64),
+            credential: Some(credential),
+            listen: None,
             board: scene::board(number)?,
             link: agent_posix::LinkConfig::Radio { air: air.address, gateway: radio },
             state: dir.path().join(format!("node-{number}")),

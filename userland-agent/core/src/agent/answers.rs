@@ -52,6 +52,7 @@ impl<O: Os> Agent<O> {
             self.seen = seen;
             self.check(|os| record::save(os, Record::Seen, &seen));
         }
+        self.wire.resume_from(registered.number);
         let poll_ms = u32::from(registered.poll_s.max(1)) * 1000;
         // Orders may have waited while the node was away.
         self.link = Link::Up { poll_ms, next_ms: now };

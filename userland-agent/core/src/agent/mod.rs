@@ -3,17 +3,19 @@
 mod answers;
 mod ask;
 mod orders;
+mod reads;
 mod tasks;
 
 use crate::images::{self, Images, NoRoom};
-use crate::os::{Digest, Event, Os, Record, Start, StorageError};
+use crate::os::{Digest, Event, Os, Peer, Record, Start, StorageError};
 use crate::record;
 use crate::signature::is_signed;
 use crate::task::{Deadline, Kept, Phase, Task};
-use crate::wire::{Answer, Wire, WireEvent};
+use crate::wire::{Answer, Refused, Wire, WireEvent};
 use alloc::format;
 use grants::{Capacity, Grant, Ledger, Refusal};
 use node_coap::Code;
+use node_oscore::{Context, Credential};
 use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, USAGE_PER_POLL, VERSION};
 use node_proto::{
     Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, Order, Poll, Power,
@@ -21,7 +23,7 @@ use node_proto::{
 };
 
 /// Settings of an agent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// CoAP ACK_TIMEOUT towards the gateway, milliseconds (RFC 7252 §4.8: 2000; not below 1000 in the field).
     pub ack_timeout_ms: u32,
@@ -33,6 +35,11 @@ pub struct Config {
     pub register_pause_ms: u32,
     /// Ed25519 key of the only publisher whose images are started; any image is if there is none.
     pub publisher: Option<[u8; 32]>,
+    /// What the node was provisioned with. Without it, for the laboratory, nothing is protected and anybody is believed.
+    ///
+    /// A credential belongs to the storage it was first used with: with other storage the same numbers would be used
+    /// again, which gives away what they protected.
+    pub credential: Option<Credential>,
 }
 
 impl Config {
@@ -54,6 +61,7 @@ impl Default for Config {
             busy_poll_ms: 1_000,
             register_pause_ms: 1_000,
             publisher: None,
+            credential: None,
         }
     }
 }
@@ -124,6 +132,7 @@ pub struct Agent<O: Os> {
     /// Where the search for the next thing to send starts, so that tasks take turns.
     turn: usize,
     usage_turn: usize,
+    observers: heapless::Vec<reads::Observer, { reads::OBSERVERS_MAX }>,
     counters: Counters,
 }
 
@@ -171,8 +180,20 @@ impl<O: Os> Agent<O> {
             }
         }
         let link = Link::Down { next_ms: os.now_ms(), pause_ms: config.register_pause_ms };
+        let context = match &config.credential {
+            None => None,
+            Some(credential) => {
+                let used: Option<(KeyId, u64)> = record::load(&mut os, Record::Sequence)?;
+                let next = used.filter(|(kid, _)| *kid == key_id(credential)).map_or(0, |(_, bound)| bound);
+                let echo = (seed ^ u64::from(boot)).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+                // What the gateway asked before this start is not remembered.
+                let keys = credential.node_keys().ok_or(StorageError::Failed)?;
+                Some(Context::new(keys, next, None, echo))
+            }
+        };
         let mut agent = Self {
-            wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, seed),
+            wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, context, seed),
+            observers: heapless::Vec::new(),
             os,
             config,
             link,
@@ -224,26 +245,50 @@ impl<O: Os> Agent<O> {
         self.tasks.len()
     }
 
-    /// Takes one datagram from the gateway's address.
-    pub fn datagram(&mut self, bytes: &[u8]) {
+    /// What was dropped because it is not protected as it should be.
+    pub fn refused(&self) -> Refused {
+        self.wire.refused
+    }
+
+    /// Takes one datagram.
+    pub fn datagram(&mut self, from: Peer, bytes: &[u8]) {
         let now = self.os.now_ms();
-        self.wire.handle(bytes, now);
+        self.reserve_numbers();
+        self.wire.handle(from, bytes, now);
+        self.events(now);
+    }
+
+    /// Keeps enough OSCORE numbers set aside in storage. If that fails, nothing is sent that needs one.
+    fn reserve_numbers(&mut self) {
+        if let (Some(bound), Some(credential)) = (self.wire.reservation(), &self.config.credential) {
+            let used = (key_id(credential), bound);
+            if self.check(|os| record::save(os, Record::Sequence, &used)) {
+                self.wire.reserved(bound);
+            }
+        }
+    }
+
+    fn events(&mut self, now: u64) {
+        while let Some(event) = self.wire.poll_event(now) {
+            match event {
+                WireEvent::Answer(answer) => self.answered(answer, now),
+                WireEvent::Failed => self.unanswered(now),
+                WireEvent::Order { asked, payload } => {
+                    let code = self.order(&payload);
+                    self.wire.answer_code(asked, code, now);
+                }
+                WireEvent::Read { asked, request } => self.read_by(asked, &request, now),
+                WireEvent::Unwanted { peer, id } => self.observers.retain(|held| !held.asked.is(peer, id)),
+            }
+        }
     }
 
     /// Does what is due and gives the time at which to be called again, if nothing arrives before.
     pub fn step(&mut self) -> u64 {
         let now = self.os.now_ms();
         self.wire.handle_timeout(now);
-        while let Some(event) = self.wire.poll_event(now) {
-            match event {
-                WireEvent::Answer(answer) => self.answered(answer, now),
-                WireEvent::Failed => self.unanswered(now),
-                WireEvent::Order { request, payload } => {
-                    let code = self.order(&payload);
-                    self.wire.answer(request, code, now);
-                }
-            }
-        }
+        self.reserve_numbers();
+        self.events(now);
         self.end_overdue(now);
         self.drain_executor();
         self.start_fetched();
@@ -251,8 +296,9 @@ impl<O: Os> Agent<O> {
         if self.under_way.is_none() {
             self.ask_next(now);
         }
-        while let Some(datagram) = self.wire.poll_transmit() {
-            self.os.send(&datagram);
+        self.notify(now);
+        while let Some((peer, datagram)) = self.wire.poll_transmit() {
+            self.os.send(peer, &datagram);
         }
         let due = match self.link {
             Link::Down { next_ms, .. } if self.under_way.is_none() => next_ms,
@@ -263,8 +309,17 @@ impl<O: Os> Agent<O> {
             _ => u64::MAX,
         };
         let ends = self.tasks.iter().filter_map(Task::deadline).map(|deadline| deadline.at_ms);
-        ends.fold(due, u64::min).min(self.wire.next_timeout().unwrap_or(u64::MAX))
+        let soonest = ends.fold(due, u64::min).min(self.next_notification());
+        soonest.min(self.wire.next_timeout().unwrap_or(u64::MAX))
     }
+}
+
+/// Which key a record of numbers is about.
+type KeyId = heapless::Vec<u8, { node_oscore::ID_MAX + 8 }>;
+
+/// The identifier and the salt: a key that was issued anew has another salt.
+fn key_id(credential: &Credential) -> KeyId {
+    credential.kid.as_bytes().iter().chain(&credential.salt).copied().collect()
 }
 
 /// The signature in a task's document; empty if there is none.

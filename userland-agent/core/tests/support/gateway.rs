@@ -84,7 +84,7 @@ impl Gateway {
             match event {
                 Event::Request { id, request, .. } => self.request(id, &request, now),
                 Event::Response { response, .. } => self.push_answers.push(response.code),
-                Event::Failed { .. } => {}
+                Event::Failed { .. } | Event::Undelivered { .. } => {}
             }
         }
         std::iter::from_fn(|| self.coap.poll_transmit()).map(|(_, bytes)| bytes).collect()
@@ -112,7 +112,7 @@ impl Gateway {
         }
         self.registered = true;
         self.registrations.push(register);
-        let answer = Registered { lease_s: 60, poll_s: 5, done: self.done, fresh };
+        let answer = Registered { lease_s: 60, poll_s: 5, done: self.done, fresh, number: 0 };
         Response::new(Code::CHANGED, &encode(&answer).unwrap())
     }
 

@@ -5,7 +5,7 @@
 pub mod gateway;
 pub mod os;
 
-use agent_core::{Agent, Config, Digest};
+use agent_core::{Agent, Config, Digest, Peer};
 use gateway::Gateway;
 use node_proto::{Capabilities, Kind, Launch, Order, State, TaskHandle};
 use os::{FakeOs, World};
@@ -128,7 +128,7 @@ impl Sim {
         while let Some(entry) = self.air.first_entry().filter(|entry| entry.key().0 <= next) {
             match entry.remove() {
                 (true, bytes) => self.gateway.coap.handle((), &bytes, next),
-                (false, bytes) => self.agent.datagram(&bytes),
+                (false, bytes) => self.agent.datagram(Peer::Gateway, &bytes),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The system under the agent, in memory.
 
-use agent_core::{Digest, Event, Os, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
 use node_proto::{Arch, Inventory, Power, Runtimes, TaskHandle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -136,7 +136,8 @@ impl Os for FakeOs {
         self.0.borrow().inventory.power
     }
 
-    fn send(&mut self, datagram: &[u8]) {
+    fn send(&mut self, to: Peer, datagram: &[u8]) {
+        assert_eq!(to, Peer::Gateway);
         let mut world = self.0.borrow_mut();
         if !world.dead {
             world.sent.push(datagram.to_vec());

@@ -37,6 +37,8 @@ impl Capabilities {
     pub const SENSOR: u16 = 1 << 4;
     /// Drive LEDs.
     pub const LED: u16 = 1 << 5;
+    /// Keep a few hundred bytes by key.
+    pub const KV: u16 = 1 << 6;
 
     /// True if all of `bits` are in the set.
     pub const fn has(self, bits: u16) -> bool {

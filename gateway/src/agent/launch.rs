@@ -176,7 +176,8 @@ fn words(command: &CommandInfo, uri: &str) -> Result<(String, Vec<u8>, Vec<u8>),
     Ok((entry.to_owned(), args, env))
 }
 
-/// By the label, or: log, message, sleep and time for everyone, devices for those who hold the resource.
+/// By the label, or: log, message, sleep and time for everyone, devices for those who hold the resource. What a task
+/// keeps by key is the node's memory beyond the grant: only the label gives that.
 fn capabilities(task: &TaskInfo, granted: &Scalars) -> Result<u16, String> {
     let named = [
         ("log", Capabilities::LOG),
@@ -185,6 +186,7 @@ fn capabilities(task: &TaskInfo, granted: &Scalars) -> Result<u16, String> {
         ("time", Capabilities::TIME),
         ("sensor", Capabilities::SENSOR),
         ("led", Capabilities::LED),
+        ("kv", Capabilities::KV),
     ];
     let labels = task.labels.iter().flat_map(|labels| &labels.labels);
     let label = labels.filter(|label| label.key == CAPABILITY_LABEL).find_map(|label| label.value.as_deref());
@@ -287,6 +289,16 @@ mod tests {
             plan(&with_data, Some(&executor), true).is_err(),
             "tasks of a group have commands of their own"
         );
+    }
+
+    #[test]
+    fn keeping_values_is_for_those_who_name_it() {
+        let mut labelled = task("/a.wasm", "", true, &[]);
+        assert!(!Capabilities(plan(&labelled, None, false).unwrap().capabilities).has(Capabilities::KV));
+        let label = Label { key: CAPABILITY_LABEL.into(), value: Some("log,kv".into()) };
+        labelled.labels = Some(Labels { labels: vec![label] });
+        let capabilities = plan(&labelled, None, false).unwrap().capabilities;
+        assert_eq!(capabilities, Capabilities::LOG | Capabilities::KV);
     }
 
     #[test]

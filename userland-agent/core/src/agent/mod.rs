@@ -341,6 +341,7 @@ const _: () = {
         grants::Capabilities::SENSOR == Capabilities::SENSOR
             && grants::Capabilities::LED == Capabilities::LED
     );
+    assert!(grants::Capabilities::KV == Capabilities::KV);
 };
 
 fn grant_of(launch: &Launch) -> Grant {

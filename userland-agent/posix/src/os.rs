@@ -139,8 +139,8 @@ impl Os for PosixOs {
         self.executor.start(&launch, now_ms).map_err(|error| {
             use agent_wasm::StartError::*;
             let failure = match &error {
-                Invalid(_) | NoEntry(_) => Failure::Image,
-                UnknownImport(_) | NotGranted(_) => Failure::Capability,
+                Invalid { .. } | Limit { .. } | NoEntry(_) | WrongEntry(_) => Failure::Image,
+                UnknownImport(_) | WrongImport(_) | NotGranted(_) => Failure::Capability,
                 Memory { .. } => Failure::Memory,
                 NoSlot => Failure::Resources,
             };
@@ -173,7 +173,7 @@ impl Os for PosixOs {
             Wasm::Health(well) => Event::Health(well),
             Wasm::Checked(value) => Event::Checked(value),
             Wasm::Unhealthy => Event::Failed(Failure::Unhealthy, String::new()),
-            Wasm::Trapped(how) => Event::Failed(Failure::Trap, how),
+            Wasm::Trapped(how) => Event::Failed(Failure::Trap, how.to_string()),
             Wasm::OverMemory { asked, granted } => {
                 Event::Failed(Failure::Memory, format!("asked {asked} B, granted {granted}"))
             }

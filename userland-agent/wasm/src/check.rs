@@ -1,6 +1,6 @@
 //! When a module is asked whether it is well, and what its answers come to (src/checks/health_checker.cpp).
 
-use crate::module::Event;
+use crate::event::Event;
 use node_proto::Check;
 use wasmi::{ResumableCallHostTrap, ResumableCallOutOfFuel, Val};
 

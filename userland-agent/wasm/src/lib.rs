@@ -2,11 +2,12 @@
 //!
 //! [`Executor::step`] gives every module at most what its budget holds for the present window and comes back: a
 //! module that never returns costs its share and nothing more. Memory and tables are limited by the grant; taking
-//! more ends that module alone. What a module may call is what its grant names; an import beyond that is refused
-//! before it starts. See [`abi`] for the functions.
+//! more ends that module alone. Code, calls and stack, which cost memory of the interpreter, are bounded by [`limits`].
+//! What a module may call is what its grant names; an import beyond that is refused before it starts. See [`abi`] for
+//! the functions, and [`inspect`] for what is looked at before anything of an image runs.
 //!
-//! A call that has to wait or to touch a device (`sleep_ms`, `sensor_read`, `led_set`) suspends the module and is
-//! finished by the executor: no module ever blocks another, and devices are touched in one place.
+//! A call that has to wait or to touch a device (`sleep_ms`, `sensor_read`, `led_set`, `kv_get` and its like) suspends
+//! the module and is finished by the executor: no module ever blocks another, and devices are touched in one place.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,8 +15,17 @@ extern crate alloc;
 
 pub mod abi;
 mod check;
+mod event;
 mod executor;
+mod host;
+mod imports;
+pub mod inspect;
+mod kv;
+pub mod limits;
 mod module;
+mod task;
 
-pub use executor::{Config, Executor, Host, HostError, Launch};
-pub use module::{Event, StartError, Usage};
+pub use event::{Event, StartError, Trap, Usage};
+pub use executor::{Config, Executor, Launch};
+pub use host::{Host, HostError};
+pub use kv::{Kv, KvError};

@@ -15,11 +15,13 @@ pub enum KvError {
     Device,
 }
 
+type Bytes = Box<[u8]>;
+
 /// The values of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kv {
     // At most KV_TOTAL_MAX entries, and a few in practice: looking through them is fastest and smallest.
-    entries: Vec<(Box<[u8]>, Box<[u8]>)>,
+    entries: Vec<(Bytes, Bytes)>,
 }
 
 impl Kv {

@@ -25,7 +25,7 @@ mod sys;
 pub enum Error {
     /// A pointer, length or argument that makes no sense; a message longer than 48 bytes.
     Invalid,
-    /// Too much is waiting to be sent: sleep and try again.
+    /// Too much is waiting to be sent: sleep and try again. Or too much is kept: forget something.
     Full,
     /// No such device.
     NoDevice,
@@ -91,6 +91,50 @@ pub fn sensor(index: u32) -> Result<i32, Error> {
 /// Switches an LED.
 pub fn led(index: u32, on: bool) -> Result<(), Error> {
     check(sys::led_set(index, on)).map(drop)
+}
+
+/// Longest key of a value, bytes; the shortest has one.
+pub const KEY_MAX: usize = 16;
+/// Longest value, bytes.
+pub const VALUE_MAX: usize = 64;
+/// Keys and values of one task together, bytes.
+pub const KEPT_MAX: usize = 512;
+
+/// What a call answers that misses a key.
+const NO_KEY: i32 = -5;
+
+/// The value kept by a key, copied into `buffer`, which [`VALUE_MAX`] bytes are always enough for; what does not fit
+/// is cut. `None` if there is none.
+pub fn kept<'a>(key: &[u8], buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Error> {
+    let code = sys::kv_get(key, buffer);
+    if code == NO_KEY {
+        return Ok(None);
+    }
+    let len = check(code)?.min(buffer.len());
+    Ok(Some(&buffer[..len]))
+}
+
+/// Keeps a value by a key, in place of the one before.
+pub fn keep(key: &[u8], value: &[u8]) -> Result<(), Error> {
+    check(sys::kv_set(key, value)).map(drop)
+}
+
+/// Forgets the value of a key; false if there is none.
+pub fn forget(key: &[u8]) -> Result<bool, Error> {
+    let code = sys::kv_delete(key);
+    if code == NO_KEY { Ok(false) } else { check(code).map(|_| true) }
+}
+
+/// The number kept by a key with [`keep_number`]; `None` if there is none, or a value that is no number.
+pub fn kept_number(key: &[u8]) -> Result<Option<u32>, Error> {
+    let mut buffer = [0; 5];
+    let value = kept(key, &mut buffer)?;
+    Ok(value.and_then(|value| <[u8; 4]>::try_from(value).ok()).map(u32::from_le_bytes))
+}
+
+/// Keeps a number by a key, as four bytes, the least first.
+pub fn keep_number(key: &[u8], number: u32) -> Result<(), Error> {
+    keep(key, &number.to_le_bytes())
 }
 
 /// The task's arguments or environment, copied into `buffer` as far as they fit.
@@ -262,5 +306,7 @@ mod tests {
         assert_eq!(log(b"x"), Err(Error::Unsupported));
         assert_eq!(sensor(0), Err(Error::Unsupported));
         assert_eq!(args(&mut [0; 8]).count(), 0);
+        assert_eq!(keep(b"k", b"v"), Err(Error::Unsupported));
+        assert_eq!(kept_number(b"k"), Err(Error::Unsupported));
     }
 }

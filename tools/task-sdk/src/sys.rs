@@ -16,6 +16,9 @@ mod host {
         fn data_read(ptr: *mut u8, len: usize) -> i32;
         fn receive(ptr: *mut u8, len: usize, wait_ms: u32) -> i32;
         fn stopping() -> i32;
+        fn kv_get(key: *const u8, key_len: usize, out: *mut u8, out_len: usize) -> i32;
+        fn kv_set(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32;
+        fn kv_delete(key: *const u8, key_len: usize) -> i32;
     }
 
     // In all of these the host checks what it is given against the module's memory.
@@ -52,6 +55,15 @@ mod host {
         }
         pub fn stopping() -> i32 {
             unsafe { super::stopping() }
+        }
+        pub fn kv_get(key: &[u8], out: &mut [u8]) -> i32 {
+            unsafe { super::kv_get(key.as_ptr(), key.len(), out.as_mut_ptr(), out.len()) }
+        }
+        pub fn kv_set(key: &[u8], value: &[u8]) -> i32 {
+            unsafe { super::kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len()) }
+        }
+        pub fn kv_delete(key: &[u8]) -> i32 {
+            unsafe { super::kv_delete(key.as_ptr(), key.len()) }
         }
     }
 }
@@ -94,6 +106,15 @@ mod elsewhere {
     }
     pub(crate) fn stopping() -> i32 {
         -1
+    }
+    pub(crate) fn kv_get(_: &[u8], _: &mut [u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn kv_set(_: &[u8], _: &[u8]) -> i32 {
+        UNSUPPORTED
+    }
+    pub(crate) fn kv_delete(_: &[u8]) -> i32 {
+        UNSUPPORTED
     }
 }
 

@@ -2,11 +2,15 @@
 
 use agent_wasm::{Config, Event, Executor, Host, HostError, Launch, StartError, Trap};
 use grants::{Capabilities, Grant};
+use node_proto::Check;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
 const ALL: u16 = 0x7f;
 const MEM: u32 = 8 << 10;
+
+const CHECK: Check<'_> =
+    Check { entry: "well", delay_s: 1, interval_s: 1, timeout_s: 1, grace_s: 0, failures: 3 };
 
 struct Board {
     led_changes: Vec<bool>,
@@ -46,7 +50,7 @@ fn start(executor: &mut Executor, name: &str, args: &[u8], capabilities: u16) ->
         args,
         env: b"GREETING=hi\0",
         data: b"",
-        check: None,
+        check: (name == "count").then_some(CHECK),
         grant,
     };
     executor.start(&launch, 0)
@@ -63,6 +67,7 @@ fn run(name: &str, args: &[u8]) -> (String, Vec<String>, Event, Board) {
             match event {
                 Event::Log(bytes) => log.push_str(&String::from_utf8(bytes).unwrap()),
                 Event::Message(bytes) => messages.push(String::from_utf8(bytes).unwrap()),
+                Event::Health(well) => assert!(well),
                 end => return (log, messages, end, board),
             }
         }
@@ -107,6 +112,15 @@ fn chatty_gets_everything_through_bounded_rings() {
 }
 
 #[test]
+fn count_counts_in_a_value_that_task_and_check_keep() {
+    let (_, messages, end, _) = run("count", b"4\0");
+    assert_eq!((messages, end), (vec!["runs=4".to_owned()], Event::Exited(0)));
+    let mut executor = Executor::new(Config::default());
+    let refused = start(&mut executor, "count", b"", ALL & !Capabilities::KV);
+    assert!(matches!(refused, Err(StartError::NotGranted(name)) if name.starts_with("micro.kv_")));
+}
+
+#[test]
 fn spin_never_ends() {
     let mut executor = Executor::new(Config::default());
     start(&mut executor, "spin", b"", 0).unwrap();
@@ -133,5 +147,5 @@ fn the_images_are_those_of_the_list() {
         let actual: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(digest, actual, "{file}");
     }
-    assert_eq!(list.lines().count(), 9);
+    assert_eq!(list.lines().count(), 10);
 }

@@ -1,10 +1,11 @@
 //! The operator's command: a demo of everything, each part by itself, and questions to a running system.
 //!
 //! Exit status 0 is success, 1 a failure said on standard error, 2 a command line that makes no sense; `run` exits
-//! with 3 if the task did not finish well.
+//! with 3 if the task did not finish well, and `check` with 1 if the image would not run.
 
 mod ask;
 mod bench;
+mod check;
 mod demo;
 mod gateway;
 mod keys;
@@ -61,6 +62,8 @@ enum Command {
     Tasks(ask::TasksArgs),
     /// Run one task and wait for its end
     Run(run::RunArgs),
+    /// Tell whether and where an image would run, and what it needs
+    Check(check::CheckArgs),
     /// End a task
     Kill(run::KillArgs),
     /// Sign images, and check signatures
@@ -130,6 +133,7 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Tasks(args) => ask::tasks(&args),
         Command::Logs(args) => ask::logs(&args),
         Command::Run(args) => runtime()?.block_on(run::run(args)),
+        Command::Check(args) => check::check(&args),
         Command::Task(command) => task::task(command),
         Command::Kill(args) => runtime()?.block_on(run::kill(args)),
     }

@@ -4,6 +4,7 @@ use crate::{MasterAt, ask};
 use anyhow::{Context, Result, bail};
 use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState};
 use framework::{Client, Event};
+use gateway::agent::CAPABILITY_LABEL;
 use mesos_proto::{mesos, recast, resources::Scalars};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,6 +33,9 @@ pub struct RunArgs {
     /// KEY=VALUE for the task
     #[arg(long, value_name = "KEY=VALUE")]
     env: Vec<String>,
+    /// What it may call, instead of the usual: log,message,sleep,time,sensor,led,kv
+    #[arg(long, value_name = "NAMES")]
+    capabilities: Option<String>,
     /// The task's id; made up if absent
     #[arg(long)]
     name: Option<String>,
@@ -125,7 +129,12 @@ pub async fn run(args: RunArgs) -> Result<ExitCode> {
     let id = args.name.clone().unwrap_or_else(|| format!("task-{:08x}", rand::random::<u32>()));
     let amounts = [("cpus", args.cpus), ("mem", args.mem), ("leds", args.leds), ("sensors", args.sensors)];
     let wanted = Scalars::from_amounts(amounts);
-    let mut task = Some(task(&id, &uri, &args.args, &args.env, &wanted)?);
+    let mut task = task(&id, &uri, &args.args, &args.env, &wanted)?;
+    if let Some(names) = args.capabilities {
+        let label = v1::Label { key: CAPABILITY_LABEL.into(), value: Some(names) };
+        task.labels = Some(v1::Labels { labels: vec![label] });
+    }
+    let mut task = Some(task);
     let failover_s = if args.detach { DETACHED_S } else { 0.0 };
     let (client, mut events) = Client::subscribe(args.at.master, info("micro", failover_s)).await?;
     eprintln!("{id}: waiting for an offer of {wanted}");

@@ -4,6 +4,8 @@
 mod scene;
 mod show;
 
+pub use scene::board;
+
 use crate::keys;
 use crate::serve::{ConditionArgs, GATEWAY_EUI64};
 use agent_posix::{Node, NodeConfig, Snapshot};

@@ -50,7 +50,8 @@ impl Event {
     }
 }
 
-/// How a module trapped. The same module with the same input traps in the same way on every node.
+/// How a module trapped. The same module with the same input traps in the same way on every node, unless it looks at
+/// the bits of a NaN.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trap {
     /// It came to an `unreachable`, as a panic in Rust does.

@@ -1,7 +1,7 @@
 //! What the two cores of the gateway say to each other: the session core (towards a node) and the virtual agent
 //! core (towards the master).
 
-use node_proto::{ImageHandle, Kind, Power, Register, State, TaskHandle, Usage};
+use node_proto::{ImageHandle, Kind, News, Power, Register, State, TaskHandle};
 
 /// A node's identity: the EUI-64 of its radio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
@@ -22,8 +22,8 @@ pub enum FromNode {
     Alive {
         /// Current supply.
         power: Power,
-        /// Use of grants that came with the poll.
-        usage: Vec<Usage>,
+        /// Figures that came with the poll.
+        news: News,
     },
     /// The node has lost its storage: what ran there before is gone.
     Forgot,

@@ -16,6 +16,7 @@ pub mod agent;
 pub mod bridge;
 pub mod detect;
 mod driver;
+pub mod energy;
 mod file;
 mod http;
 pub mod images;
@@ -25,6 +26,6 @@ pub mod offers;
 pub mod session;
 pub mod store;
 
-pub use driver::{Config, Error, Handle, run};
+pub use driver::{BATTERY_MAH, Config, Error, Handle, run};
 pub use file::FileError;
 pub use link::{Datagram, LinkConfig, MemoryLink};

@@ -179,6 +179,8 @@ struct Agent {
     /// The node's lease is live: pings are answered.
     live: bool,
     power: node_proto::Power,
+    /// What the node itself used, as it said last.
+    vitals: Option<node_proto::Vitals>,
     frameworks: BTreeMap<String, FrameworkRecord>,
     /// Encoded `ExecutorInfo`s of those that frameworks named.
     executors: BTreeMap<ExecutorKey, Vec<u8>>,
@@ -327,6 +329,7 @@ impl Agents {
             auth: Auth::Unproved,
             live: false,
             power,
+            vitals: None,
             frameworks: BTreeMap::new(),
             executors: BTreeMap::new(),
             stopping: BTreeMap::new(),

@@ -1,20 +1,25 @@
 //! What the sessions say of the nodes.
 
 use super::*;
+use node_proto::News;
 
 impl Agents {
     /// Takes an event of a node's session.
     pub fn from_node(&mut self, id: NodeId, event: FromNode, now_ms: u64) {
         match event {
             FromNode::Online(register) => self.online(id, register, now_ms),
-            FromNode::Alive { power, usage } => {
+            FromNode::Alive { power, news } => {
                 if let Some(agent) = self.nodes.get_mut(&id) {
                     let was_live = std::mem::replace(&mut agent.live, true);
                     agent.power = power;
-                    for usage in usage {
-                        if let Some(task) = agent.tasks.get_mut(&usage.task) {
-                            task.usage = Some(usage);
+                    match news {
+                        News::Nothing => {}
+                        News::Usage(usage) => {
+                            if let Some(task) = agent.tasks.get_mut(&usage.task) {
+                                task.usage = Some(usage);
+                            }
                         }
+                        News::Vitals(vitals) => agent.vitals = Some(vitals),
                     }
                     if !was_live {
                         self.lease_checks(id, now_ms);

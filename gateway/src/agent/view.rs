@@ -6,7 +6,7 @@ use crate::bridge::NodeId;
 use libprocess::Upid;
 use mesos_proto::mesos::{self, TaskState};
 use mesos_proto::resources::Scalars;
-use node_proto::{ImageHandle, Power, Usage};
+use node_proto::{ImageHandle, Power, Usage, Vitals};
 use prost::Message;
 
 /// One agent.
@@ -24,6 +24,8 @@ pub struct AgentView {
     pub live: bool,
     /// Newest supply.
     pub power: Power,
+    /// What the node itself used, as it said last.
+    pub vitals: Option<Vitals>,
     /// The board's name.
     pub board: String,
     /// What it offers.
@@ -289,6 +291,7 @@ impl Agents {
             },
             live: agent.live,
             power: agent.power,
+            vitals: agent.vitals,
             board: record.register.inventory.board.as_str().to_owned(),
             resources: Scalars::of(&slave.resources),
             boot: record.register.boot,

@@ -41,6 +41,8 @@ const BODY_MAX: usize = 4 << 20;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Key of the record of [`Table::Meta`] with the address and domain that the master knows.
 const IDENTITY: &[u8] = b"identity";
+/// Two AA cells.
+pub const BATTERY_MAH: f64 = 2_500.0;
 /// How soon a change of the nodes' keys is noticed.
 const KEYS_PAUSE: Duration = Duration::from_secs(1);
 /// Pause before another link to the master's address.
@@ -77,6 +79,8 @@ pub struct Config {
     pub trust: Trust,
     /// Bytes of images on disk.
     pub image_cache: u64,
+    /// Capacity of a node's battery, milliampere hours, for the estimate of how long it lasts.
+    pub battery_mah: f64,
 }
 
 impl Config {
@@ -98,6 +102,7 @@ impl Config {
             tls: None,
             trust: Trust::default(),
             image_cache: images::CACHE_BYTES,
+            battery_mah: BATTERY_MAH,
         }
     }
 }
@@ -227,6 +232,7 @@ struct Driver {
     master: detect::Leader,
     relink: Option<Instant>,
     keys: Option<Watched>,
+    battery_mah: f64,
 }
 
 /// Starts a gateway.
@@ -314,6 +320,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         master: None,
         relink: None,
         keys,
+        battery_mah: config.battery_mah,
     };
     let known = records.iter().find(|(table, key, _)| *table == Table::Meta && key == IDENTITY);
     let was = known.map(|(.., value)| String::from_utf8_lossy(value).into_owned());

@@ -9,6 +9,7 @@ impl Driver {
             totals: self.agents.totals(),
             agents: self.agents.counters(),
             sessions,
+            mailbox_age_ms: self.sessions.mailbox_age_ms(self.now_ms()),
             coap,
             refused,
             transport: self.transport.counters(),
@@ -24,7 +25,13 @@ impl Driver {
         // An asker that has gone away needs no answer.
         match query {
             Query::Nodes { offset, limit, reply } => {
-                drop(reply.send(http::nodes(&self.agents, &self.sessions, now, offset, limit)));
+                drop(reply.send(http::nodes(
+                    (&self.agents, &self.sessions),
+                    self.battery_mah,
+                    now,
+                    offset,
+                    limit,
+                )));
             }
             Query::Figures(reply) => drop(reply.send(self.figures())),
             Query::Snapshot(who, reply) => drop(reply.send(self.agents.snapshot(&who))),

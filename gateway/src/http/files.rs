@@ -202,7 +202,8 @@ impl Sandbox<'_> {
         });
         let usage = live.and_then(|live| live.usage).map(|usage| {
             json!({ "cpu_ms": usage.cpu_ms, "cpu_granted_ms": usage.granted_ms, "mem_bytes": usage.mem_bytes,
-                "received_bytes": usage.received })
+                "mem_peak_bytes": usage.mem_peak_bytes, "received_bytes": usage.received,
+                "messages": usage.messages, "log_bytes": usage.log_bytes, "radio_bytes": usage.radio_bytes })
         });
         let shown =
             json!({ "task": state::task(stated), "statuses": said.collect::<Vec<_>>(), "usage": usage });

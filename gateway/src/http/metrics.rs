@@ -12,6 +12,7 @@ pub(crate) struct Figures {
     pub totals: Totals,
     pub agents: agent::Counters,
     pub sessions: session::Counters,
+    pub mailbox_age_ms: u64,
     pub coap: node_coap::Counters,
     pub refused: session::Refused,
     pub transport: libprocess::Counters,
@@ -55,6 +56,7 @@ fn figures(all: &Figures) -> Vec<Figure> {
     add("gateway/nodes_live", false, "nodes whose lease is live", totals.live);
     add("gateway/agents_registered", false, "agents registered with the master", totals.registered);
     add("gateway/updates_waiting", false, "status updates not acknowledged", totals.updates_waiting);
+    add("gateway/mailbox_age_ms", false, "longest wait of a command for its node, ms", all.mailbox_age_ms);
     add("gateway/registrations", true, "registrations that a master answered", agents.registrations);
     add(
         "gateway/authentications_failed",

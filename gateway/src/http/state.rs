@@ -3,6 +3,7 @@
 
 use super::MESOS_VERSION;
 use crate::agent::{Agents, Snapshot, TaskSnapshot};
+use crate::energy;
 use crate::session::Sessions;
 use mesos_proto::mesos::{self, Attribute, Resource, TaskState, executor_info};
 use mesos_proto::pool::{Pool, UNRESERVED};
@@ -266,15 +267,18 @@ fn capabilities() -> Vec<&'static str> {
 
 fn usage(executor: &Executor<'_>) -> Value {
     let granted = Scalars::of(&executor.allocated());
-    let used = executor.tasks.iter().filter_map(|task| task.usage);
-    let (cpu_ms, mem_bytes) =
-        used.fold((0u64, 0u64), |(c, m), u| (c + u64::from(u.cpu_ms), m + u64::from(u.mem_bytes)));
+    let used = || executor.tasks.iter().filter_map(|task| task.usage);
+    let sum = |figure: fn(&node_proto::Usage) -> u32| used().map(|one| u64::from(figure(&one))).sum::<u64>();
+    let (cpu_ms, mem_bytes) = (sum(|one| one.cpu_ms), sum(|one| one.mem_bytes));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     json!({
         "timestamp": now.map_or(0.0, |since| since.as_secs_f64()), "cpus_limit": granted.get("cpus"),
         "cpus_user_time_secs": cpu_ms as f64 / 1000.0, "cpus_system_time_secs": 0.0,
         "mem_limit_bytes": (granted.milli("mem") as f64 * 1048.576) as u64,
         "mem_rss_bytes": mem_bytes, "mem_total_bytes": mem_bytes,
+        "mem_max_usage_in_bytes": sum(|one| one.mem_peak_bytes),
+        "net_rx_bytes": sum(|one| one.received),
+        "net_tx_bytes": sum(|one| one.radio_bytes.saturating_sub(one.received)),
     })
 }
 
@@ -313,8 +317,26 @@ fn power(power: Power) -> Value {
     }
 }
 
+fn charge(used: &node_proto::Vitals, battery_mah: f64) -> Value {
+    let chip = energy::NRF52840;
+    let charge = chip.charge(used);
+    json!({
+        "chip": chip.name, "uptime_s": used.uptime_s, "frames_out": used.frames_out, "frames_in": used.frames_in,
+        "listened_ms": used.listened_ms, "cpu_ms": used.cpu_ms, "mah": charge.total_mah(),
+        "transmit_mah": charge.transmit_mah, "listen_mah": charge.listen_mah, "cpu_mah": charge.cpu_mah,
+        "sleep_mah": charge.sleep_mah, "battery_mah": battery_mah,
+        "life_days": chip.life_days(used, battery_mah),
+    })
+}
+
 /// `/nodes`: the gateway's own list, in pages.
-pub(crate) fn nodes(agents: &Agents, sessions: &Sessions, now_ms: u64, offset: usize, limit: usize) -> Value {
+pub(crate) fn nodes(
+    (agents, sessions): (&Agents, &Sessions),
+    battery_mah: f64,
+    now_ms: u64,
+    offset: usize,
+    limit: usize,
+) -> Value {
     let ids = agents.node_ids();
     let total = ids.len();
     let nodes = ids.into_iter().skip(offset).take(limit).filter_map(|id| {
@@ -324,17 +346,13 @@ pub(crate) fn nodes(agents: &Agents, sessions: &Sessions, now_ms: u64, offset: u
             .tasks
             .iter()
             .map(|task| {
-                let usage = task.usage.unwrap_or(node_proto::Usage {
-                    task: 0,
-                    cpu_ms: 0,
-                    granted_ms: 0,
-                    mem_bytes: 0,
-                    received: 0,
-                });
+                let usage = task.usage.unwrap_or_default();
                 json!({
                     "task_id": task.task_id, "framework_id": task.framework_id, "state": task.state,
                     "cpus": task.cpu_permille as f64 / 1000.0, "cpu_ms": usage.cpu_ms,
                     "cpu_granted_ms": usage.granted_ms, "mem_bytes": usage.mem_bytes,
+                    "mem_peak_bytes": usage.mem_peak_bytes, "messages": usage.messages,
+                    "log_bytes": usage.log_bytes, "radio_bytes": usage.radio_bytes,
                     "mem_granted_bytes": task.mem_bytes, "received_bytes": usage.received,
                     "total_bytes": task.total_bytes, "updates_waiting": task.updates_waiting,
                 })
@@ -347,6 +365,7 @@ pub(crate) fn nodes(agents: &Agents, sessions: &Sessions, now_ms: u64, offset: u
                 .collect::<Map<_, _>>(),
             "address": session.peer.map(|peer| peer.to_string()), "heard_ms_ago": session.heard_ms_ago,
             "mailbox": session.mailbox, "mailbox_age_ms": session.mailbox_age_ms,
+            "next_poll_s": session.next_s, "energy": agent.vitals.as_ref().map(|used| charge(used, battery_mah)),
             "datagrams_in": session.traffic.datagrams_in, "bytes_in": session.traffic.bytes_in,
             "datagrams_out": session.traffic.datagrams_out, "bytes_out": session.traffic.bytes_out,
             "tasks": tasks,

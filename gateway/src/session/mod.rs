@@ -26,8 +26,8 @@ use node_coap::{
 use node_oscore::Binding;
 use node_proto::limits::VERSION;
 use node_proto::{
-    ImageHandle, Log, Message, Order, Poll, Power, Register, Registered, Status, TaskHandle, decode, encode,
-    paths,
+    ImageHandle, Log, Message, News, Order, Poll, Power, Register, Registered, Status, TaskHandle, decode,
+    encode, paths,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -51,7 +51,8 @@ pub struct Config {
     pub poll_mains_s: u16,
     /// Longest pause between polls of a node on battery, seconds.
     pub poll_battery_s: u16,
-    /// Polls in a row that may be missed before the lease lapses.
+    /// Pauses between polls after which a silent node's lease lapses; but not before a poll that was sent at the end
+    /// of the first pause could have come through, with all its repetitions.
     pub missed_polls: u16,
     /// Nodes that may register.
     pub nodes_max: usize,
@@ -67,8 +68,8 @@ impl Default for Config {
             ack_timeout_ms: 2_000,
             min_timeout_ms: 300,
             poll_mains_s: 5,
-            poll_battery_s: 15,
-            missed_polls: 4,
+            poll_battery_s: 60,
+            missed_polls: 3,
             nodes_max: 100_000,
             insecure: false,
             epoch_ms: 0,
@@ -79,13 +80,18 @@ impl Default for Config {
 impl Config {
     fn poll_s(&self, power: Power) -> u16 {
         match power {
-            Power::Mains => self.poll_mains_s,
-            Power::Battery(_) => self.poll_battery_s,
+            Power::Mains => self.poll_mains_s.max(1),
+            Power::Battery(_) => self.poll_battery_s.max(1),
         }
     }
 
-    fn lease_s(&self, power: Power) -> u16 {
-        self.poll_s(power).saturating_mul(self.missed_polls)
+    /// How long a node may be silent whose next poll comes within `next_s` seconds, milliseconds. A node that dies is
+    /// given up so long after it was last heard.
+    pub fn lease_ms(&self, next_s: u16) -> u64 {
+        let next_ms = u64::from(next_s) * 1000;
+        // MAX_TRANSMIT_SPAN (RFC 7252 §4.8.2): 15 times ACK_TIMEOUT and its random factor of 1.5.
+        let span_ms = u64::from(self.ack_timeout_ms) * 45 / 2;
+        (next_ms * u64::from(self.missed_polls)).max(next_ms + span_ms)
     }
 }
 
@@ -126,6 +132,8 @@ pub struct View {
     pub online: bool,
     /// Milliseconds since it was last heard; `None` if not since the gateway started.
     pub heard_ms_ago: Option<u64>,
+    /// Longest pause before its next poll, seconds.
+    pub next_s: u16,
     /// Commands waiting.
     pub mailbox: usize,
     /// Milliseconds that the oldest of them has waited.
@@ -202,8 +210,9 @@ impl Sessions {
             match (node::node_key(key), postcard::from_bytes::<SessionRecord>(value)) {
                 (Some(id), Ok(record)) => {
                     let node = Node::new(record, now_ms);
-                    let until = now_ms + u64::from(config.lease_s(node.power)) * 1000;
-                    sessions.nodes.insert(id, Node { lease_until_ms: until, ..node });
+                    let next_s = config.poll_s(node.power);
+                    let until = now_ms + config.lease_ms(next_s);
+                    sessions.nodes.insert(id, Node { lease_until_ms: until, next_s, ..node });
                     sessions.leases.insert((until, id));
                 }
                 _ => tracing::warn!(?table, "skipping an unreadable record"),
@@ -433,11 +442,18 @@ impl Sessions {
             peer: node.peer,
             online: node.online,
             heard_ms_ago: node.heard_ms.map(|at| now_ms.saturating_sub(at)),
+            next_s: node.next_s,
             mailbox: node.mailbox.len(),
             mailbox_age_ms: node.mailbox.front().map_or(0, |command| now_ms.saturating_sub(command.since_ms)),
             traffic: node.traffic,
             served: node.served.iter().map(|(image, upto)| (*image, *upto)).collect(),
         })
+    }
+
+    /// Milliseconds that the command has waited that waits for longest, of all nodes.
+    pub fn mailbox_age_ms(&self, now_ms: u64) -> u64 {
+        let oldest = self.nodes.values().filter_map(|node| Some(node.mailbox.front()?.since_ms)).min();
+        oldest.map_or(0, |since| now_ms.saturating_sub(since))
     }
 
     // --- inside ---

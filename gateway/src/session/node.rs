@@ -49,6 +49,8 @@ pub(super) struct Command {
 pub(super) struct Node {
     pub peer: Option<SocketAddr>,
     pub power: Power,
+    /// Longest pause before its next poll, seconds.
+    pub next_s: u16,
     pub online: bool,
     pub lease_until_ms: u64,
     pub heard_ms: Option<u64>,
@@ -70,6 +72,7 @@ impl Node {
         Self {
             peer: None,
             power: record.power,
+            next_s: 1,
             online: false,
             lease_until_ms: now_ms,
             heard_ms: None,

@@ -48,12 +48,13 @@ impl Sessions {
         (node.boot, node.epoch) = (register.boot, register.epoch);
         node.last_seq = node.last_seq.max(register.seen);
         node.power = power;
+        node.next_s = self.config.poll_s(power);
         self.moved(id, peer);
         self.seen(id, register.seen);
         let Some(node) = self.nodes.get_mut(&id) else { return self.malformed() };
         let registered = Registered {
-            lease_s: self.config.lease_s(power),
-            poll_s: self.config.poll_s(power),
+            lease_s: (self.config.lease_ms(node.next_s) / 1000).try_into().unwrap_or(u16::MAX),
+            poll_s: node.next_s,
             done: node.done,
             fresh,
             number: self.guard.next_number(id),
@@ -97,14 +98,14 @@ impl Sessions {
     /// Renews the lease; a node that had lapsed is alive again.
     pub(super) fn heard(&mut self, id: NodeId, now_ms: u64) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
-        let until = now_ms + u64::from(self.config.lease_s(node.power)) * 1000;
+        let until = now_ms + self.config.lease_ms(node.next_s);
         self.leases.remove(&(node.lease_until_ms, id));
         self.leases.insert((until, id));
         node.lease_until_ms = until;
         node.heard_ms = Some(now_ms);
         if !node.online {
             node.online = true;
-            let alive = FromNode::Alive { power: node.power, usage: Vec::new() };
+            let alive = FromNode::Alive { power: node.power, news: News::Nothing };
             self.outputs.push_back(Output::Event(id, alive));
         }
     }
@@ -135,13 +136,22 @@ impl Sessions {
             let sleeps = |power| matches!(power, Power::Battery(_));
             let changed = sleeps(poll.power) != sleeps(node.power);
             node.power = poll.power;
+            node.next_s = poll.next_s.clamp(1, self.config.poll_s(poll.power).max(1));
+            if changed && sleeps(poll.power) && node.pushing {
+                // It will not hear what is being sent again: the command rides on this poll's answer.
+                node.pushing = false;
+                self.pushes.retain(|_, push| push.node != id);
+                if let Some(peer) = node.peer {
+                    self.coap.cancel(peer);
+                }
+            }
             if changed {
                 let save = node.save(id);
                 self.outputs.push_back(save);
             }
         }
         self.heard(id, now_ms);
-        let alive = FromNode::Alive { power: poll.power, usage: poll.usage.to_vec() };
+        let alive = FromNode::Alive { power: poll.power, news: poll.news };
         self.outputs.push_back(Output::Event(id, alive));
         match self.nodes.get(&id).and_then(Node::next_command) {
             Some(command) => reply(Code::CONTENT, &command),

@@ -230,7 +230,7 @@ fn a_lease_check_follows_the_node() {
     look(&mut rig);
     rig.node(FromNode::Lapsed);
     look(&mut rig);
-    rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+    rig.node(FromNode::Alive { power: Power::Mains, news: node_proto::News::Nothing });
     look(&mut rig);
     assert_eq!(healthy, [None, Some(true), Some(false), Some(true)]);
 }
@@ -252,7 +252,7 @@ fn an_agent_that_was_shut_down_stays_away_until_its_node_starts_anew() {
         assert!(rig.sent.is_empty(), "{:?}", rig.sent);
     };
     quiet(&mut rig);
-    rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+    rig.node(FromNode::Alive { power: Power::Mains, news: node_proto::News::Nothing });
     quiet(&mut rig);
     rig.restart();
     quiet(&mut rig);
@@ -331,7 +331,7 @@ fn agents_that_are_unregistered_do_not_come_back() {
     rig.drain();
     assert_eq!(names(&mut rig), ["UnregisterSlaveMessage"]);
     assert!(rig.orders.contains(&ToNode::Kill { task: 1, grace_ms: 0 }));
-    rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+    rig.node(FromNode::Alive { power: Power::Mains, news: node_proto::News::Nothing });
     rig.run_until(rig.now + 5_000);
     assert!(rig.sent.is_empty(), "the gateway is about to stop");
     // Another gateway on the same store begins with a new agent.

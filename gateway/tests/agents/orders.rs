@@ -63,7 +63,7 @@ fn a_ping_is_answered_to_its_sender_while_the_lease_is_live() {
     assert_eq!(ping(&mut rig, true), std::slice::from_ref(&observer));
     rig.node(FromNode::Lapsed);
     assert!(ping(&mut rig, true).is_empty());
-    rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+    rig.node(FromNode::Alive { power: Power::Mains, news: node_proto::News::Nothing });
     assert_eq!(ping(&mut rig, false), std::slice::from_ref(&observer));
     rig.reregistered();
     assert_eq!(rig.agents.view(NODE).unwrap().state, "registered");
@@ -185,7 +185,7 @@ proptest! {
             rig.wire(master(), &name, body);
         }
         rig.run_until(rig.now + 100_000);
-        rig.node(FromNode::Alive { power: Power::Mains, usage: Vec::new() });
+        rig.node(FromNode::Alive { power: Power::Mains, news: node_proto::News::Nothing });
         rig.restart();
         // One of the messages may have shut the agent down until its node starts anew.
         rig.node(FromNode::Online(node_proto::Register { boot: 2, ..online() }));

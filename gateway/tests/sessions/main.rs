@@ -104,7 +104,8 @@ proptest! {
 #[test]
 fn a_stranger_is_unauthorized_and_costs_nothing() {
     let mut world = World::new(5, 0, Power::Mains);
-    let poll = encode(&Poll { seen: 0, power: Power::Mains, usage: Default::default() }).unwrap();
+    let poll =
+        encode(&Poll { seen: 0, power: Power::Mains, next_s: 15, news: node_proto::News::Nothing }).unwrap();
     for path in [paths::POLL, paths::STATUS, paths::MESSAGE, paths::LOG, "nowhere"] {
         let response = world.direct(address(9_999), &Request::post(path, &poll));
         assert_eq!(response.code, Code::UNAUTHORIZED);

@@ -82,7 +82,7 @@ impl Desk {
 }
 
 fn poll() -> Request {
-    let poll = node_proto::Poll { seen: 0, power: Power::Mains, usage: Default::default() };
+    let poll = node_proto::Poll { seen: 0, power: Power::Mains, next_s: 15, news: node_proto::News::Nothing };
     Request::post(paths::POLL, &encode(&poll).unwrap())
 }
 

@@ -34,6 +34,8 @@ pub struct World {
     pub node: Endpoint<SocketAddr>,
     pub home: SocketAddr,
     pub power: Power,
+    /// Longest pause before the next poll that the node names, seconds.
+    pub next_s: u16,
     pub registered: bool,
     /// The path of the node's request under way.
     pub asked: Option<&'static str>,
@@ -103,6 +105,7 @@ impl World {
             node: Endpoint::new(node_params(), seed + 1),
             home: address(7001),
             power,
+            next_s: 15,
             registered: false,
             asked: None,
             next_poll_ms: 0,
@@ -197,7 +200,12 @@ impl World {
         } else if let Some(status) = self.statuses.front() {
             (paths::STATUS, encode(status).unwrap().to_vec())
         } else {
-            let poll = Poll { seen: self.seen, power: self.power, usage: Default::default() };
+            let poll = Poll {
+                seen: self.seen,
+                power: self.power,
+                next_s: self.next_s,
+                news: node_proto::News::Nothing,
+            };
             (paths::POLL, encode(&poll).unwrap().to_vec())
         };
         self.request(Request::post(path, &payload));

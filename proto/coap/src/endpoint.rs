@@ -509,6 +509,16 @@ impl<P: Copy + Ord> Endpoint<P> {
         }
     }
 
+    /// Drops the requests to a peer that are under way or wait; they end without an event.
+    pub fn cancel(&mut self, peer: P) {
+        let is_request = |out: &Outgoing| matches!(out.purpose, Purpose::Request(_));
+        if let Some(known) = self.peers.get_mut(&peer) {
+            known.active.take_if(|out| is_request(out));
+            known.queue.retain(|out| !is_request(out));
+            self.rearm(peer);
+        }
+    }
+
     fn wake(&mut self, peer: P, now_ms: u64) {
         let Some(known) = self.peers.get_mut(&peer) else { return };
         known.wake_ms = u64::MAX;

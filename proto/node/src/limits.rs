@@ -57,8 +57,6 @@ pub const MESSAGE_DATA_MAX: usize = 48;
 pub const LOG_DATA_MAX: usize = 48;
 /// Bytes of the human-readable note in a [`crate::Status`].
 pub const STATUS_NOTE_MAX: usize = 32;
-/// Usage entries in one [`crate::Poll`]; more tasks take turns.
-pub const USAGE_PER_POLL: usize = 2;
 /// Bytes of a task's document: entry, arguments and environment.
 pub const DOCUMENT_MAX: usize = 1024;
 /// Bytes of a wasm or native image.

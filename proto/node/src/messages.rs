@@ -117,7 +117,7 @@ pub struct Inventory {
 pub struct Registered {
     /// Seconds without a sign of the node after which it counts as dead.
     pub lease_s: u16,
-    /// Longest pause between polls, seconds.
+    /// Longest pause between polls, seconds. A node may want to be heard more often: see [`Poll::next_s`].
     pub poll_s: u16,
     /// Newest command the gateway knows to be done. A node that has seen more than this and than any command of
     /// the gateway's (whose store was lost) starts again from here.
@@ -137,12 +137,44 @@ pub struct Poll {
     pub seen: CommandSeq,
     /// Current supply.
     pub power: Power,
-    /// Up to [`USAGE_PER_POLL`] tasks' use of their grants.
-    pub usage: Vec<Usage, USAGE_PER_POLL>,
+    /// Longest pause before the next poll, seconds: what the lease is reckoned from.
+    pub next_s: u16,
+    /// Figures, in turns.
+    pub news: News,
+}
+
+/// What a poll tells besides that the node lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum News {
+    /// Nothing.
+    Nothing,
+    /// What one of its tasks used.
+    Usage(Usage),
+    /// What the node itself used.
+    Vitals(Vitals),
+}
+
+/// What a node used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vitals {
+    /// Since its start, seconds.
+    pub uptime_s: u32,
+    /// Frames sent.
+    pub frames_out: u32,
+    /// Their bytes.
+    pub bytes_out: u32,
+    /// Frames received.
+    pub frames_in: u32,
+    /// Their bytes.
+    pub bytes_in: u32,
+    /// Time that the radio listened, milliseconds.
+    pub listened_ms: u64,
+    /// Time that the processor worked, milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// What a task used since it started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Which task.
     pub task: TaskHandle,
@@ -152,8 +184,16 @@ pub struct Usage {
     pub granted_ms: u32,
     /// Memory now, bytes.
     pub mem_bytes: u32,
+    /// The most memory it had at once, bytes.
+    pub mem_peak_bytes: u32,
     /// Bytes of image and document received so far; the total once it runs.
     pub received: u32,
+    /// Messages to its framework.
+    pub messages: u32,
+    /// Bytes of its log.
+    pub log_bytes: u32,
+    /// Bytes that went over the radio for it, both ways: image, document, messages, log.
+    pub radio_bytes: u32,
 }
 
 /// One order to a node, the same in a poll's answer and in `POST /c`.

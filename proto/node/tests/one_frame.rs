@@ -37,14 +37,26 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn usage()(task: u16, cpu_ms: u32, granted_ms: u32, mem_bytes: u32, received: u32) -> Usage {
-        Usage { task, cpu_ms, granted_ms, mem_bytes, received }
+    fn usage()(task: u16, cpu_ms: u32, granted_ms: u32, mem_bytes: u32, mem_peak_bytes: u32, received: u32,
+        messages: u32, log_bytes: u32, radio_bytes: u32) -> Usage {
+        Usage { task, cpu_ms, granted_ms, mem_bytes, mem_peak_bytes, received, messages, log_bytes, radio_bytes }
     }
 }
 
 prop_compose! {
-    fn poll()(seen: u32, power in power(), entries in vec(usage(), 0..=USAGE_PER_POLL)) -> Poll {
-        Poll { seen, power, usage: heapless::Vec::from_slice(&entries).unwrap() }
+    fn vitals()(uptime_s: u32, frames_out: u32, bytes_out: u32, frames_in: u32, bytes_in: u32, listened_ms: u64,
+        cpu_ms: u64) -> Vitals {
+        Vitals { uptime_s, frames_out, bytes_out, frames_in, bytes_in, listened_ms, cpu_ms }
+    }
+}
+
+fn news() -> impl Strategy<Value = News> {
+    prop_oneof![Just(News::Nothing), usage().prop_map(News::Usage), vitals().prop_map(News::Vitals)]
+}
+
+prop_compose! {
+    fn poll()(seen: u32, power in power(), next_s: u16, news in news()) -> Poll {
+        Poll { seen, power, next_s, news }
     }
 }
 
@@ -159,7 +171,7 @@ proptest! {
 
 /// A heartbeat of an idle node, the most frequent message there is.
 #[test]
-fn an_idle_heartbeat_is_four_bytes() {
-    let idle = Poll { seen: 3, power: Power::Battery(97), usage: heapless::Vec::new() };
-    assert_eq!(encode(&idle).unwrap().as_slice(), [3, 1, 97, 0]);
+fn an_idle_heartbeat_is_five_bytes() {
+    let idle = Poll { seen: 3, power: Power::Battery(97), next_s: 60, news: News::Nothing };
+    assert_eq!(encode(&idle).unwrap().as_slice(), [3, 1, 97, 60, 0]);
 }

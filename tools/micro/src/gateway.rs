@@ -115,11 +115,14 @@ pub struct GatewayArgs {
     /// Put after a node's EUI-64 to make its hostname
     #[arg(long, env = "MICRO_GATEWAY_DOMAIN", default_value = "micro", value_name = "NAME")]
     domain: String,
+    /// Capacity of a node's battery in milliampere hours, for the estimate of how long it lasts
+    #[arg(long, env = "MICRO_GATEWAY_BATTERY", default_value_t = gateway::BATTERY_MAH, value_name = "MAH")]
+    battery: f64,
     /// Longest pause between polls of a node with mains, seconds
     #[arg(long, env = "MICRO_GATEWAY_POLL_MAINS", default_value_t = 5, value_name = "S")]
     poll_mains: u16,
     /// Longest pause between polls of a node on battery, seconds
-    #[arg(long, env = "MICRO_GATEWAY_POLL_BATTERY", default_value_t = 15, value_name = "S")]
+    #[arg(long, env = "MICRO_GATEWAY_POLL_BATTERY", default_value_t = 60, value_name = "S")]
     poll_battery: u16,
     /// CoAP ACK_TIMEOUT towards nodes, milliseconds
     #[arg(long, env = "MICRO_GATEWAY_ACK_TIMEOUT", default_value_t = 2000, value_name = "MS")]
@@ -189,6 +192,7 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         tls,
         trust,
         image_cache: args.image_cache << 20,
+        battery_mah: args.battery,
     })
     .await?;
     println!("gateway listens at {}", handle.address);

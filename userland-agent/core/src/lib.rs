@@ -29,5 +29,5 @@ mod task;
 mod wire;
 
 pub use agent::{Agent, Config, Counters, Link};
-pub use os::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+pub use os::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
 pub use wire::Refused;

@@ -104,6 +104,27 @@ pub struct TaskUsage {
     pub granted_ms: u32,
     /// Memory now, bytes.
     pub mem_bytes: u32,
+    /// The most memory it had at once, bytes.
+    pub mem_peak_bytes: u32,
+    /// Messages to its framework.
+    pub messages: u32,
+    /// Bytes of its log.
+    pub log_bytes: u32,
+}
+
+/// What the node used since it started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeUsage {
+    /// Frames sent.
+    pub frames_out: u32,
+    /// Their bytes.
+    pub bytes_out: u32,
+    /// Frames received.
+    pub frames_in: u32,
+    /// Their bytes.
+    pub bytes_in: u32,
+    /// Time that the processor worked, milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// The system under the agent. No call may block for longer than storage takes.
@@ -116,6 +137,8 @@ pub trait Os {
     fn eui64(&self) -> [u8; 8];
     /// Current supply.
     fn power(&self) -> Power;
+    /// What the node used since it started.
+    fn used(&self) -> NodeUsage;
     /// Sends one datagram. Loss is nothing special: no error comes back.
     fn send(&mut self, to: Peer, datagram: &[u8]);
 

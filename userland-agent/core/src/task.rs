@@ -54,6 +54,8 @@ pub(crate) struct Task {
     pub outbox: Option<Event>,
     pub message_seq: u32,
     pub log_offset: u32,
+    /// Bytes of blocks, messages and log that went over the radio since the node started.
+    pub radio_bytes: u32,
     /// Requests for a block that timed out or were refused in a row.
     pub fetch_failures: u8,
     /// What the framework sent before the task ran.
@@ -82,6 +84,7 @@ impl Task {
             outbox: None,
             message_seq: 1,
             log_offset: 0,
+            radio_bytes: 0,
             fetch_failures: 0,
             inbox: Vec::new(),
             health: None,

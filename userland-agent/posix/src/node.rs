@@ -10,7 +10,7 @@ use node_oscore::Credential;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for a frame, so that stopping is noticed and the medium greeted.
 const PATIENCE_MS: u64 = 100;
@@ -97,6 +97,7 @@ impl Node {
 
     /// One turn: lets the tasks run, does what is due, waits for a frame or for what is due next.
     pub fn turn(&mut self) {
+        let begun = Instant::now();
         let task_wake = self.agent.os_mut().run_tasks();
         let agent_wake = self.agent.step();
         let now_ms = self.agent.os().now_ms();
@@ -107,6 +108,7 @@ impl Node {
         // What a task said while the agent was busy with something else does not wait.
         let wake = task_wake.unwrap_or(u64::MAX).min(agent_wake).min(now_ms + PATIENCE_MS);
         let wait = Duration::from_millis(wake.saturating_sub(now_ms));
+        self.agent.os_mut().busy += begun.elapsed();
         if let Some((from, datagram)) = self.agent.os_mut().link.receive(wait, now_ms) {
             self.agent.datagram(from, &datagram);
         }

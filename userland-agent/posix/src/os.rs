@@ -3,11 +3,11 @@
 use crate::board::{Board, Devices};
 use crate::link::Link;
 use crate::storage::Storage;
-use agent_core::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
 use agent_wasm::{Executor, Host, HostError, Launch};
 use lowpan::Eui64;
 use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, TaskHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) struct PosixOs {
     pub link: Link,
@@ -18,6 +18,8 @@ pub(crate) struct PosixOs {
     block_szx: u8,
     storage: Storage,
     started: Instant,
+    /// Time spent on work, of the agent and of its tasks.
+    pub busy: Duration,
 }
 
 impl PosixOs {
@@ -31,6 +33,7 @@ impl PosixOs {
             block_szx,
             storage,
             started: Instant::now(),
+            busy: Duration::ZERO,
         }
     }
 
@@ -82,6 +85,17 @@ impl Os for PosixOs {
 
     fn power(&self) -> Power {
         self.board.battery.map_or(Power::Mains, Power::Battery)
+    }
+
+    fn used(&self) -> NodeUsage {
+        let traffic = self.link.traffic();
+        NodeUsage {
+            frames_out: traffic.frames_out as u32,
+            bytes_out: traffic.bytes_out as u32,
+            frames_in: traffic.frames_in as u32,
+            bytes_in: traffic.bytes_in as u32,
+            cpu_ms: self.busy.as_millis() as u64,
+        }
     }
 
     fn send(&mut self, to: Peer, datagram: &[u8]) {
@@ -187,6 +201,9 @@ impl Os for PosixOs {
             cpu_ms: cut(usage.cpu_ms),
             granted_ms: cut(usage.granted_ms),
             mem_bytes: cut(usage.mem_bytes as u64),
+            mem_peak_bytes: cut(usage.mem_peak_bytes as u64),
+            messages: cut(usage.messages),
+            log_bytes: cut(usage.log_bytes),
         })
     }
 }

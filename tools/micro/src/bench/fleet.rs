@@ -26,7 +26,7 @@ pub struct Counts {
 
 struct Node {
     seen: u32,
-    poll_ms: u64,
+    poll_s: u16,
     next_poll_ms: u64,
     registered: bool,
     asked: Option<&'static str>,
@@ -74,7 +74,7 @@ impl Fleet {
                 sent: None,
                 taken: None,
                 seen: 0,
-                poll_ms: 0,
+                poll_s: 1,
                 next_poll_ms: (at * 1_000 / nodes) as u64,
                 registered: false,
                 asked: None,
@@ -142,7 +142,12 @@ impl Fleet {
         } else if let Some(status) = node.statuses.front() {
             (paths::STATUS, encode(status))
         } else if node.next_poll_ms <= now {
-            let poll = Poll { seen: node.seen, power: Power::Mains, usage: Default::default() };
+            let poll = Poll {
+                seen: node.seen,
+                power: Power::Mains,
+                next_s: node.poll_s,
+                news: node_proto::News::Nothing,
+            };
             (paths::POLL, encode(&poll))
         } else {
             return;
@@ -238,7 +243,7 @@ impl Fleet {
                 if let Ok(registered) = decode::<Registered>(&response.payload) {
                     self.nodes[at].registered = true;
                     self.nodes[at].context.resume_from(registered.number);
-                    self.nodes[at].poll_ms = u64::from(registered.poll_s) * 1000;
+                    self.nodes[at].poll_s = registered.poll_s.max(1);
                     self.counts.registered.fetch_add(1, Relaxed);
                 }
             }
@@ -256,7 +261,8 @@ impl Fleet {
         }
         let node = &mut self.nodes[at];
         if asked != Some(paths::STATUS) {
-            node.next_poll_ms = if node.registered { now + node.poll_ms.max(1_000) } else { now + 1_000 };
+            node.next_poll_ms =
+                if node.registered { now + u64::from(node.poll_s) * 1000 } else { now + 1_000 };
         }
     }
 

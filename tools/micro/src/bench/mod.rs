@@ -17,8 +17,8 @@ use mesos_proto::resources::Scalars;
 use node_coap::{Block, Endpoint, Params, Request};
 use node_proto::paths::{self, COAP_PORT};
 use node_proto::{
-    Arch, Capabilities, Command, Inventory, Kind, Launch, Order, Poll, Power, Register, Runtimes, State,
-    Status, Usage, encode,
+    Arch, Capabilities, Command, Inventory, Kind, Launch, News, Order, Poll, Power, Register, Runtimes,
+    State, Status, Usage, Vitals, encode,
 };
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -96,13 +96,30 @@ fn sizes() -> Result<()> {
         inventory,
     };
     post("register", paths::REGISTER, &encode(&register)?)?;
-    let mut poll = Poll { seen: 1000, power, usage: Default::default() };
-    post("heartbeat, idle", paths::POLL, &encode(&poll)?)?;
-    for task in 0..2 {
-        let usage = Usage { task, cpu_ms: 90_000, granted_ms: 120_000, mem_bytes: 8192, received: 2560 };
-        let _ = poll.usage.push(usage); // two is its capacity
-    }
-    post("heartbeat, two tasks", paths::POLL, &encode(&poll)?)?;
+    let poll = |news| encode(&Poll { seen: 1000, power, next_s: 60, news });
+    post("heartbeat, nothing new", paths::POLL, &poll(News::Nothing)?)?;
+    let vitals = Vitals {
+        uptime_s: 90_000,
+        frames_out: 4_000,
+        bytes_out: 300_000,
+        frames_in: 4_000,
+        bytes_in: 300_000,
+        listened_ms: 60_000,
+        cpu_ms: 20_000,
+    };
+    post("heartbeat, of the node", paths::POLL, &poll(News::Vitals(vitals))?)?;
+    let usage = Usage {
+        task: 1000,
+        cpu_ms: 90_000,
+        granted_ms: 120_000,
+        mem_bytes: 8192,
+        mem_peak_bytes: 8192,
+        received: 2560,
+        messages: 100,
+        log_bytes: 3_000,
+        radio_bytes: 9_000,
+    };
+    post("heartbeat, of a task", paths::POLL, &poll(News::Usage(usage))?)?;
     let launch = Launch {
         task: 1000,
         image: 300,

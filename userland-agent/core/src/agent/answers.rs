@@ -53,28 +53,36 @@ impl<O: Os> Agent<O> {
             self.check(|os| record::save(os, Record::Seen, &seen));
         }
         self.wire.resume_from(registered.number);
-        let poll_ms = u32::from(registered.poll_s.max(1)) * 1000;
+        let poll_ms = u32::from(registered.poll_s.min(self.config.poll_max_s).max(1)) * 1000;
         // Orders may have waited while the node was away.
-        self.link = Link::Up { poll_ms, next_ms: now };
+        let pause_ms = self.config.busy_poll_ms.min(poll_ms);
+        self.link = Link::Up { poll_ms, pause_ms, next_ms: now };
     }
 
     pub(super) fn polled(&mut self, answer: &Answer, now: u64) {
-        let mut more = false;
+        // What the poll said of the next one was said of this pause.
+        let Link::Up { poll_ms, pause_ms, .. } = self.link else { return };
+        let next_ms = now + u64::from(pause_ms);
+        self.link = Link::Up { poll_ms, pause_ms, next_ms };
         if answer.has_content() {
             match decode::<Command>(&answer.payload) {
                 Ok(command) => {
-                    // The next poll confirms this order, whether or not another one waits.
-                    more = true;
                     self.act(command);
+                    // The next poll confirms this order, whether or not another one waits.
+                    self.link =
+                        Link::Up { poll_ms, pause_ms: self.config.busy_poll_ms.min(poll_ms), next_ms: now };
                 }
                 Err(_) => self.counters.malformed = self.counters.malformed.saturating_add(1),
             }
         }
-        if let Link::Up { poll_ms, .. } = self.link {
-            let busy = matches!(self.os.power(), Power::Mains) && !self.tasks.is_empty();
-            let pause = if busy { poll_ms.min(self.config.busy_poll_ms) } else { poll_ms };
-            let next_ms = if more { now } else { now + u64::from(pause) };
-            self.link = Link::Up { poll_ms, next_ms };
+    }
+
+    /// Something happens: whoever is behind it may go on, and is not to wait for long.
+    pub(super) fn tighten(&mut self) {
+        if let Link::Up { poll_ms, next_ms, .. } = self.link {
+            let pause_ms = self.config.busy_poll_ms.min(poll_ms);
+            let next_ms = next_ms.min(self.os.now_ms() + u64::from(pause_ms));
+            self.link = Link::Up { poll_ms, pause_ms, next_ms };
         }
     }
 
@@ -99,8 +107,14 @@ impl<O: Os> Agent<O> {
         }
         let task = &mut self.tasks[at];
         match task.outbox.take() {
-            Some(Event::Message(_)) => task.message_seq = task.message_seq.wrapping_add(1),
-            Some(Event::Log(bytes)) => task.log_offset = task.log_offset.wrapping_add(bytes.len() as u32),
+            Some(Event::Message(bytes)) => {
+                task.message_seq = task.message_seq.wrapping_add(1);
+                task.radio_bytes = task.radio_bytes.saturating_add(bytes.len() as u32);
+            }
+            Some(Event::Log(bytes)) => {
+                task.log_offset = task.log_offset.wrapping_add(bytes.len() as u32);
+                task.radio_bytes = task.radio_bytes.saturating_add(bytes.len() as u32);
+            }
             _ => {}
         }
     }
@@ -108,6 +122,7 @@ impl<O: Os> Agent<O> {
     pub(super) fn document_block(&mut self, task: TaskHandle, answer: &Answer) {
         let Some(at) = self.find(task) else { return };
         let task = &mut self.tasks[at];
+        task.radio_bytes = task.radio_bytes.saturating_add(answer.payload.len() as u32);
         let expected = usize::from(task.kept.launch.document_len);
         let fits = expected <= DOCUMENT_MAX && task.document.len() + answer.payload.len() <= expected;
         let more = !answer.payload.is_empty();
@@ -121,7 +136,9 @@ impl<O: Os> Agent<O> {
 
     pub(super) fn image_block(&mut self, task: TaskHandle, offset: u32, answer: &Answer) {
         let Some(at) = self.find(task) else { return };
-        let launch = self.tasks[at].kept.launch;
+        let task = &mut self.tasks[at];
+        task.radio_bytes = task.radio_bytes.saturating_add(answer.payload.len() as u32);
+        let launch = task.kept.launch;
         let end = u64::from(offset) + answer.payload.len() as u64;
         let fits = end <= u64::from(launch.image_len);
         // A block that brings nothing new, because the gateway has less than it said, would be asked for for ever.

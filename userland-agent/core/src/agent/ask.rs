@@ -38,14 +38,42 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn poll(&mut self, now: u64) -> bool {
-        let mut usage = heapless::Vec::new();
-        for step in 0..self.tasks.len().min(USAGE_PER_POLL) {
-            let task = &self.tasks[(self.usage_turn + step) % self.tasks.len()];
-            let _ = usage.push(Self::usage_of(&mut self.os, task)); // the range is its capacity
+        let Link::Up { poll_ms, pause_ms, next_ms } = self.link else { return false };
+        let busy = matches!(self.os.power(), Power::Mains) && !self.tasks.is_empty();
+        let longest = if busy { poll_ms.min(self.config.busy_poll_ms) } else { poll_ms };
+        let pause_ms = pause_ms.saturating_mul(2).min(longest);
+        let news = self.news(now);
+        let next_s = pause_ms.div_ceil(1000).try_into().unwrap_or(u16::MAX);
+        let message = Poll { seen: self.seen, power: self.os.power(), next_s, news };
+        let sent = self.post(paths::POLL, &message, Purpose::Poll, now);
+        if sent {
+            self.link = Link::Up { poll_ms, pause_ms, next_ms };
         }
-        self.usage_turn = self.usage_turn.wrapping_add(USAGE_PER_POLL);
-        let message = Poll { seen: self.seen, power: self.os.power(), usage };
-        self.post(paths::POLL, &message, Purpose::Poll, now)
+        sent
+    }
+
+    /// Figures in turns: each task's, then the node's.
+    fn news(&mut self, now: u64) -> News {
+        let turn = self.usage_turn;
+        self.usage_turn = if turn < self.tasks.len() { turn + 1 } else { 0 };
+        match self.tasks.get(turn) {
+            Some(task) => News::Usage(Self::usage_of(&mut self.os, task)),
+            None => News::Vitals(self.vitals(now)),
+        }
+    }
+
+    fn vitals(&mut self, now: u64) -> Vitals {
+        self.account_listening(now);
+        let used = self.os.used();
+        Vitals {
+            uptime_s: (now.saturating_sub(self.started_ms) / 1000) as u32,
+            frames_out: used.frames_out,
+            bytes_out: used.bytes_out,
+            frames_in: used.frames_in,
+            bytes_in: used.bytes_in,
+            listened_ms: self.listened_ms,
+            cpu_ms: used.cpu_ms,
+        }
     }
 
     pub(super) fn usage_of(os: &mut O, task: &Task) -> Usage {
@@ -57,7 +85,11 @@ impl<O: Os> Agent<O> {
             cpu_ms: used.cpu_ms,
             granted_ms: used.granted_ms,
             mem_bytes: used.mem_bytes,
+            mem_peak_bytes: used.mem_peak_bytes,
             received: image.saturating_add(task.document.len() as u32),
+            messages: used.messages,
+            log_bytes: used.log_bytes,
+            radio_bytes: task.radio_bytes,
         }
     }
 

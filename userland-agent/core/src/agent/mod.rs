@@ -16,10 +16,10 @@ use alloc::format;
 use grants::{Capacity, Grant, Ledger, Refusal};
 use node_coap::Code;
 use node_oscore::{Context, Credential};
-use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, USAGE_PER_POLL, VERSION};
+use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, VERSION};
 use node_proto::{
-    Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, Order, Poll, Power,
-    Register, Registered, Runtimes, State, TaskHandle, Usage, decode, paths,
+    Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, News, Order, Poll,
+    Power, Register, Registered, Runtimes, State, TaskHandle, Usage, Vitals, decode, paths,
 };
 
 /// Settings of an agent.
@@ -29,8 +29,11 @@ pub struct Config {
     pub ack_timeout_ms: u32,
     /// Least time before a retransmission once the round trip is measured, milliseconds.
     pub min_timeout_ms: u32,
-    /// Longest pause between polls while a task is fetched or runs on a node with mains, milliseconds.
+    /// Pause between polls while a task is fetched or runs on a node with mains, and after an order on any node,
+    /// milliseconds.
     pub busy_poll_ms: u32,
+    /// Longest pause between polls that this node wants, seconds, if that is less than what its gateway allows.
+    pub poll_max_s: u16,
     /// First pause before another registration, doubled up to [`Config::REGISTER_PAUSE_MAX_MS`].
     pub register_pause_ms: u32,
     /// Ed25519 key of the only publisher whose images are started; any image is if there is none.
@@ -59,6 +62,7 @@ impl Default for Config {
             ack_timeout_ms: 2_000,
             min_timeout_ms: 300,
             busy_poll_ms: 1_000,
+            poll_max_s: u16::MAX,
             register_pause_ms: 1_000,
             publisher: None,
             credential: None,
@@ -80,6 +84,8 @@ pub enum Link {
     Up {
         /// Longest pause between polls, milliseconds.
         poll_ms: u32,
+        /// The pause before the next one: doubled after each that brings nothing, and short after one that does.
+        pause_ms: u32,
         /// When to poll.
         next_ms: u64,
     },
@@ -132,6 +138,11 @@ pub struct Agent<O: Os> {
     /// Where the search for the next thing to send starts, so that tasks take turns.
     turn: usize,
     usage_turn: usize,
+    started_ms: u64,
+    /// Time that the radio listened, up to `listened_at_ms`.
+    listened_ms: u64,
+    listened_at_ms: u64,
+    listening: bool,
     observers: heapless::Vec<reads::Observer, { reads::OBSERVERS_MAX }>,
     counters: Counters,
 }
@@ -179,7 +190,8 @@ impl<O: Os> Agent<O> {
                 let _ = tasks.push(task); // as many slots as places
             }
         }
-        let link = Link::Down { next_ms: os.now_ms(), pause_ms: config.register_pause_ms };
+        let started_ms = os.now_ms();
+        let link = Link::Down { next_ms: started_ms, pause_ms: config.register_pause_ms };
         let context = match &config.credential {
             None => None,
             Some(credential) => {
@@ -209,6 +221,10 @@ impl<O: Os> Agent<O> {
             fetch_from_ms: 0,
             turn: 0,
             usage_turn: 0,
+            started_ms,
+            listened_ms: 0,
+            listened_at_ms: started_ms,
+            listening: true,
             counters,
         };
         // Or between a task's record and the index of images.
@@ -258,6 +274,15 @@ impl<O: Os> Agent<O> {
         self.events(now);
     }
 
+    /// A node with mains always listens; one with a battery only for the answer to what it has asked.
+    fn account_listening(&mut self, now: u64) {
+        if self.listening {
+            self.listened_ms += now.saturating_sub(self.listened_at_ms);
+        }
+        self.listened_at_ms = now;
+        self.listening = self.under_way.is_some() || self.os.power() == Power::Mains;
+    }
+
     /// Keeps enough OSCORE numbers set aside in storage. If that fails, nothing is sent that needs one.
     fn reserve_numbers(&mut self) {
         if let (Some(bound), Some(credential)) = (self.wire.reservation(), &self.config.credential) {
@@ -297,6 +322,7 @@ impl<O: Os> Agent<O> {
             self.ask_next(now);
         }
         self.notify(now);
+        self.account_listening(now);
         while let Some((peer, datagram)) = self.wire.poll_transmit() {
             self.os.send(peer, &datagram);
         }

@@ -33,6 +33,7 @@ impl<O: Os> Agent<O> {
             Order::Kill { task, grace_ms } => self.kill(*task, *grace_ms),
             Order::Message { .. } => {}
         }
+        self.tighten();
         self.seen = command.seq;
         self.counters.orders = self.counters.orders.saturating_add(1);
         let seen = self.seen;

@@ -135,6 +135,7 @@ impl<O: Os> Agent<O> {
     pub(super) fn report(&mut self, at: usize, state: State, note: &str) {
         self.tasks[at].report(state, note);
         if state.is_terminal() {
+            self.tighten(); // another task may follow
             self.ledger.release(self.tasks[at].slot.into());
         }
         self.save_task(at);

@@ -1,6 +1,6 @@
 //! The system under the agent, in memory.
 
-use agent_core::{Digest, Event, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
 use node_proto::{Arch, Inventory, Power, Runtimes, TaskHandle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -136,6 +136,10 @@ impl Os for FakeOs {
         self.0.borrow().inventory.power
     }
 
+    fn used(&self) -> NodeUsage {
+        NodeUsage::default()
+    }
+
     fn send(&mut self, to: Peer, datagram: &[u8]) {
         assert_eq!(to, Peer::Gateway);
         let mut world = self.0.borrow_mut();
@@ -236,6 +240,11 @@ impl Os for FakeOs {
     }
 
     fn usage(&self, task: TaskHandle) -> Option<TaskUsage> {
-        self.0.borrow().running.get(&task).map(|_| TaskUsage { cpu_ms: 1, granted_ms: 2, mem_bytes: 3 })
+        self.0.borrow().running.get(&task).map(|_| TaskUsage {
+            cpu_ms: 1,
+            granted_ms: 2,
+            mem_bytes: 3,
+            ..TaskUsage::default()
+        })
     }
 }

@@ -365,7 +365,7 @@ pub(crate) fn nodes(
                 .collect::<Map<_, _>>(),
             "address": session.peer.map(|peer| peer.to_string()), "heard_ms_ago": session.heard_ms_ago,
             "mailbox": session.mailbox, "mailbox_age_ms": session.mailbox_age_ms,
-            "next_poll_s": session.next_s, "energy": agent.vitals.as_ref().map(|used| charge(used, battery_mah)),
+            "next_poll_s": session.next_s, "lease_ms_left": session.lease_ms_left, "energy": agent.vitals.as_ref().map(|used| charge(used, battery_mah)),
             "datagrams_in": session.traffic.datagrams_in, "bytes_in": session.traffic.bytes_in,
             "datagrams_out": session.traffic.datagrams_out, "bytes_out": session.traffic.bytes_out,
             "tasks": tasks,

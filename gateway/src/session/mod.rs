@@ -89,9 +89,11 @@ impl Config {
     /// given up so long after it was last heard.
     pub fn lease_ms(&self, next_s: u16) -> u64 {
         let next_ms = u64::from(next_s) * 1000;
-        // MAX_TRANSMIT_SPAN (RFC 7252 §4.8.2): 15 times ACK_TIMEOUT and its random factor of 1.5.
-        let span_ms = u64::from(self.ack_timeout_ms) * 45 / 2;
-        (next_ms * u64::from(self.missed_polls)).max(next_ms + span_ms)
+        // MAX_TRANSMIT_WAIT (RFC 7252 §4.8.2): 31 times ACK_TIMEOUT and its random factor of 1.5. So long a node may
+        // go on asking for an answer that is lost again and again; its repetitions are no signs of life, since
+        // anybody may repeat them.
+        let wait_ms = u64::from(self.ack_timeout_ms) * 93 / 2;
+        (next_ms * u64::from(self.missed_polls)).max(next_ms + wait_ms)
     }
 }
 
@@ -134,6 +136,8 @@ pub struct View {
     pub heard_ms_ago: Option<u64>,
     /// Longest pause before its next poll, seconds.
     pub next_s: u16,
+    /// Milliseconds until its lease lapses; 0 if it has.
+    pub lease_ms_left: u64,
     /// Commands waiting.
     pub mailbox: usize,
     /// Milliseconds that the oldest of them has waited.
@@ -443,6 +447,7 @@ impl Sessions {
             online: node.online,
             heard_ms_ago: node.heard_ms.map(|at| now_ms.saturating_sub(at)),
             next_s: node.next_s,
+            lease_ms_left: if node.online { node.lease_until_ms.saturating_sub(now_ms) } else { 0 },
             mailbox: node.mailbox.len(),
             mailbox_age_ms: node.mailbox.front().map_or(0, |command| now_ms.saturating_sub(command.since_ms)),
             traffic: node.traffic,

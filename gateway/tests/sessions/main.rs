@@ -1,6 +1,7 @@
 //! Sessions and a scripted node over a channel that loses, doubles and reorders, in virtual time, with restarts of
 //! the gateway from its records.
 
+mod leases;
 mod security;
 mod world;
 

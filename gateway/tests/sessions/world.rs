@@ -27,6 +27,7 @@ pub fn node_params() -> Params {
 pub struct World {
     pub now: u64,
     pub sessions: Sessions,
+    pub config: Config,
     pub disk: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     pub events: Vec<FromNode>,
     /// Images that were asked for and are not in memory.
@@ -36,6 +37,8 @@ pub struct World {
     pub power: Power,
     /// Longest pause before the next poll that the node names, seconds.
     pub next_s: u16,
+    /// Between the beginnings of its polls, milliseconds.
+    pub pause_ms: u64,
     pub registered: bool,
     /// The path of the node's request under way.
     pub asked: Option<&'static str>,
@@ -88,16 +91,29 @@ impl World {
         Self::of(seed, loss_permille, power, Some(guard))
     }
 
-    fn sessions(insecure: bool, records: &Records, seed: u64, now: u64) -> Sessions {
-        let mut sessions = Sessions::new(Config { insecure, ..Config::default() }, records, seed, now);
+    /// A node that polls every so many seconds, and a gateway that lets it.
+    pub fn polling(seed: u64, loss_permille: u64, power: Power, poll_s: u16) -> Self {
+        let mut world = Self::new(seed, loss_permille, power);
+        world.config.poll_mains_s = poll_s;
+        world.config.poll_battery_s = poll_s;
+        world.restart();
+        world.node = Endpoint::new(Params::default(), seed);
+        (world.next_s, world.pause_ms) = (poll_s, u64::from(poll_s) * 1000);
+        world
+    }
+
+    fn sessions(config: &Config, records: &Records, seed: u64, now: u64) -> Sessions {
+        let mut sessions = Sessions::new(config.clone(), records, seed, now);
         sessions.set_keys(keyring(), now);
         sessions
     }
 
     fn of(seed: u64, loss_permille: u64, power: Power, guard: Option<NodeGuard>) -> Self {
+        let config = Config { insecure: guard.is_none(), ..Config::default() };
         Self {
             now: 0,
-            sessions: Self::sessions(guard.is_none(), &Records::new(), seed, 0),
+            sessions: Self::sessions(&config, &Records::new(), seed, 0),
+            config,
             guard,
             disk: BTreeMap::new(),
             events: Vec::new(),
@@ -106,6 +122,7 @@ impl World {
             home: address(7001),
             power,
             next_s: 15,
+            pause_ms: 2_000,
             registered: false,
             asked: None,
             next_poll_ms: 0,
@@ -162,7 +179,7 @@ impl World {
         let records: Records = self.disk.iter().map(|((t, k), v)| (*t, k.clone(), v.clone())).collect();
         let seed = self.dice(u64::MAX);
         self.air.retain(|_, (to_gateway, ..)| !*to_gateway);
-        self.sessions = Self::sessions(self.guard.is_none(), &records, seed, self.now);
+        self.sessions = Self::sessions(&self.config, &records, seed, self.now);
     }
 
     pub fn register(&self) -> Register {
@@ -210,7 +227,7 @@ impl World {
         };
         self.request(Request::post(path, &payload));
         self.asked = Some(path);
-        self.next_poll_ms = self.now + 2_000;
+        self.next_poll_ms = self.now + self.pause_ms;
     }
 
     fn request(&mut self, request: Request) {

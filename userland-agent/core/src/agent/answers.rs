@@ -60,10 +60,7 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn polled(&mut self, answer: &Answer, now: u64) {
-        // What the poll said of the next one was said of this pause.
-        let Link::Up { poll_ms, pause_ms, .. } = self.link else { return };
-        let next_ms = now + u64::from(pause_ms);
-        self.link = Link::Up { poll_ms, pause_ms, next_ms };
+        let Link::Up { poll_ms, .. } = self.link else { return };
         if answer.has_content() {
             match decode::<Command>(&answer.payload) {
                 Ok(command) => {

@@ -38,7 +38,7 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn poll(&mut self, now: u64) -> bool {
-        let Link::Up { poll_ms, pause_ms, next_ms } = self.link else { return false };
+        let Link::Up { poll_ms, pause_ms, .. } = self.link else { return false };
         let busy = matches!(self.os.power(), Power::Mains) && !self.tasks.is_empty();
         let longest = if busy { poll_ms.min(self.config.busy_poll_ms) } else { poll_ms };
         let pause_ms = pause_ms.saturating_mul(2).min(longest);
@@ -47,6 +47,8 @@ impl<O: Os> Agent<O> {
         let message = Poll { seen: self.seen, power: self.os.power(), next_s, news };
         let sent = self.post(paths::POLL, &message, Purpose::Poll, now);
         if sent {
+            // Reckoned from here, not from the answer, which may be long in coming: the lease is.
+            let next_ms = now + u64::from(pause_ms);
             self.link = Link::Up { poll_ms, pause_ms, next_ms };
         }
         sent

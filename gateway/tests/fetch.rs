@@ -1,6 +1,7 @@
 //! The fetcher against servers that break off, change their minds or say no.
 
 use gateway::images::Fetcher;
+use node_proto::Manifest;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,7 +30,7 @@ fn server(serve: impl Fn(usize, &str, Option<usize>, &mut TcpStream) + Send + 's
                 }
             }
             seen.lock().unwrap().push((path.clone(), from));
-            if path.contains(".sig") {
+            if path.contains(".manifest") {
                 let _ = stream
                     .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
                 continue;
@@ -57,7 +58,7 @@ fn fetcher(dir: &tempfile::TempDir) -> Fetcher {
 
 fn asked(log: &Log) -> Vec<Option<usize>> {
     let log = log.lock().unwrap();
-    log.iter().filter(|(path, _)| !path.contains(".sig")).map(|(_, from)| *from).collect()
+    log.iter().filter(|(path, _)| !path.contains(".manifest")).map(|(_, from)| *from).collect()
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn what_cannot_be_had_says_why_and_what_passes_is_tried_again() {
 }
 
 #[test]
-fn files_and_inline_images_come_with_digest_and_signature() {
+fn files_and_inline_images_come_with_digest_and_manifest() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.wasm");
     std::fs::write(&path, module()).unwrap();
@@ -137,11 +138,23 @@ fn files_and_inline_images_come_with_digest_and_signature() {
     let half = tempfile::tempdir().unwrap();
     let fetch = |uri: &str| fetcher(&half).fetch(uri);
     let plain = fetch(&path).unwrap();
-    assert!(plain.signature.is_none());
-    std::fs::write(format!("{path}.sig"), "ab".repeat(64)).unwrap();
+    assert!(plain.manifest.is_none());
+    let about = Manifest {
+        name: "a",
+        sequence: 1,
+        publisher: [1; 8],
+        digest: plain.digest,
+        size: plain.bytes.len() as u32,
+        kind: plain.kind,
+        arch: None,
+        board: "",
+    };
+    let sealed = about.seal(&[0xab; 64]).unwrap().to_vec();
+    let digits: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+    std::fs::write(format!("{path}.manifest"), digits).unwrap();
     let hex: String = plain.digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let signed = fetch(&format!("file://{path}#sha256={hex}")).unwrap();
-    assert_eq!(signed.signature, Some([0xab; 64]));
+    assert_eq!(signed.manifest, Some(sealed));
     let refused = |uri: &str| fetch(uri).unwrap_err().to_string();
     assert!(refused(&format!("{path}#sha256=00")).contains(&hex));
     assert_eq!(fetch("data:application/wasm;base64,AGFzbQEAAAA=").unwrap().bytes.len(), 8);

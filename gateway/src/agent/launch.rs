@@ -4,14 +4,14 @@ use super::checks;
 use super::info::bytes_of_milli_mb;
 use mesos_proto::mesos::{CommandInfo, ContainerInfo, ExecutorInfo, TaskInfo};
 use mesos_proto::resources::Scalars;
-use node_proto::limits::DOCUMENT_MAX;
+use node_proto::limits::{DOCUMENT_MAX, MANIFEST_MAX};
 use node_proto::{Capabilities, Check, Document};
 
 /// Label of a task that names its capabilities, separated by commas, instead of the usual ones.
 pub const CAPABILITY_LABEL: &str = "capabilities";
 
-/// Label of a task with the publisher's signature of its image, for those who do not keep it beside the image.
-pub const SIGNATURE_LABEL: &str = "signature";
+/// Label of a task with the publisher's signed manifest of its image, for those who do not keep it beside the image.
+pub const MANIFEST_LABEL: &str = "manifest";
 
 /// The longest time limit that fits the order, seconds.
 const RUN_MAX_S: i64 = u32::MAX as i64;
@@ -24,8 +24,8 @@ pub(super) struct Plan {
     pub mem_bytes: u32,
     pub capabilities: u16,
     pub max_run_s: u32,
-    /// The publisher's signature, if the framework knows it.
-    pub signature: Option<[u8; 64]>,
+    /// The publisher's signed manifest, if the framework knows it.
+    pub manifest: Option<Vec<u8>>,
     entry: String,
     args: Vec<u8>,
     env: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The document that goes with the launch; empty if there is nothing to say.
-    pub fn document(&self, signature: Option<&[u8; 64]>) -> Result<Vec<u8>, String> {
+    pub fn document(&self, manifest: Option<&[u8]>) -> Result<Vec<u8>, String> {
         let check = self.check.as_ref().map(|check| Check {
             entry: &check.entry,
             delay_s: check.delay_s,
@@ -50,7 +50,7 @@ impl Plan {
             env: &self.env,
             data: &self.data,
             check,
-            signature: signature.map_or(&[], |signature| signature),
+            manifest: manifest.unwrap_or_default(),
         };
         if document == Document::default() {
             return Ok(Vec::new());
@@ -94,7 +94,7 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
         mem_bytes: bytes_of_milli_mb(granted.milli("mem")),
         capabilities: capabilities(task, &granted)?,
         max_run_s,
-        signature: signature(task)?,
+        manifest: manifest(task)?,
         uri,
         entry,
         args,
@@ -102,17 +102,17 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
         data: data.into_iter().flatten().next().unwrap_or_default().to_vec(),
         check: checks::plan(task)?,
     };
-    plan.document(Some(&[0; 64]))?; // what is too long is said before the image is fetched
+    plan.document(Some(&[0; MANIFEST_MAX]))?; // what is too long is said before the image is fetched
     Ok(plan)
 }
 
-/// What the framework says is the publisher's signature of the image.
-fn signature(task: &TaskInfo) -> Result<Option<[u8; 64]>, String> {
+/// What the framework says is the publisher's manifest of the image.
+fn manifest(task: &TaskInfo) -> Result<Option<Vec<u8>>, String> {
     let mut labels = task.labels.iter().flat_map(|labels| &labels.labels);
-    let Some(label) = labels.find(|label| label.key == SIGNATURE_LABEL) else { return Ok(None) };
+    let Some(label) = labels.find(|label| label.key == MANIFEST_LABEL) else { return Ok(None) };
     let value = label.value.as_deref().unwrap_or_default();
-    let signature = crate::images::parse_signature(value.as_bytes());
-    signature.map(Some).ok_or_else(|| format!("label {SIGNATURE_LABEL}: expected 128 hexadecimal digits"))
+    let manifest = crate::images::parse_manifest(value.as_bytes());
+    manifest.map(Some).ok_or_else(|| format!("label {MANIFEST_LABEL}: no signed manifest (micro task sign)"))
 }
 
 /// Frameworks send an empty container to everybody; it asks for nothing.
@@ -282,9 +282,9 @@ mod tests {
         let executor = ExecutorInfo { command, ..Default::default() };
         let planned = plan(&with_data, Some(&executor), false).unwrap();
         assert_eq!((planned.uri.as_str(), planned.max_run_s), ("/a.wasm", 2));
-        let document = planned.document(Some(&[3; 64])).unwrap();
+        let document = planned.document(Some(&[3; 99])).unwrap();
         let document: Document = postcard::from_bytes(&document).unwrap();
-        assert_eq!((document.data, document.signature), (&b"7"[..], &[3; 64][..]));
+        assert_eq!((document.data, document.manifest), (&b"7"[..], &[3; 99][..]));
         assert!(
             plan(&with_data, Some(&executor), true).is_err(),
             "tasks of a group have commands of their own"

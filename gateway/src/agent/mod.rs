@@ -27,7 +27,7 @@ mod view;
 
 pub use checks::LEASE;
 pub use info::{capabilities, container_id};
-pub use launch::{CAPABILITY_LABEL, SIGNATURE_LABEL};
+pub use launch::{CAPABILITY_LABEL, MANIFEST_LABEL};
 pub use view::{AgentView, Completed, Snapshot, TaskSnapshot, TaskView, Totals, Who};
 
 use crate::bridge::{FromNode, NodeId, ToNode};
@@ -129,7 +129,7 @@ pub enum Output {
 }
 
 /// An image in the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Its short name.
     pub handle: ImageHandle,
@@ -139,8 +139,8 @@ pub struct Image {
     pub digest: [u8; 32],
     /// What it is.
     pub kind: Kind,
-    /// The publisher's Ed25519 signature, if it is signed.
-    pub signature: Option<[u8; 64]>,
+    /// The publisher's signed manifest, if there is one.
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// What of an agent is on disk.

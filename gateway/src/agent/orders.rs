@@ -192,11 +192,22 @@ impl Agents {
         launch::plan(&task.info().ok_or_else(damaged)?, executor.as_ref(), group)
     }
 
+    /// The role that a task's resources were allocated to.
+    fn role_of(&self, id: NodeId, handle: TaskHandle) -> String {
+        let allocated = || {
+            let agent = self.nodes.get(&id)?;
+            let task = agent.tasks.get(&handle)?;
+            let resources = agent.allocated(task.framework_id(), task.info()?.resources);
+            resources.into_iter().find_map(|resource| resource.allocation_info?.role)
+        };
+        allocated().unwrap_or_else(|| "*".into())
+    }
+
     fn deliver(&mut self, id: NodeId, handle: TaskHandle, image: &Image, now_ms: u64) {
         let planned = self.plan_again(id, handle).and_then(|plan| {
-            let signature = plan.signature.or(image.signature);
-            self.config.trust.check(&image.digest, signature.as_ref())?;
-            Ok((plan.document(signature.as_ref())?, plan))
+            let manifest = plan.manifest.as_deref().or(image.manifest.as_deref());
+            self.config.trust.check(image, manifest, &self.role_of(id, handle))?;
+            Ok((plan.document(manifest)?, plan))
         });
         let (document, plan) = match planned {
             Ok(planned) => planned,

@@ -75,9 +75,11 @@ impl Agents {
             Failure::Fetch => (Reason::ContainerLaunchFailed, "image cannot be fetched"),
             Failure::Unsupported => (Reason::ContainerLaunchFailed, "kind not supported"),
             Failure::Storage => (Reason::ContainerLaunchFailed, "node's storage failed"),
-            Failure::Signature => {
-                (Reason::ContainerLaunchFailed, "image is not signed by the publisher that the node trusts")
-            }
+            Failure::Signature => (
+                Reason::ContainerLaunchFailed,
+                "image is not signed for this node by a publisher that it trusts",
+            ),
+            Failure::Rollback => (Reason::ContainerLaunchFailed, "the node has run a newer release"),
         };
         (TaskState::TaskFailed, Said::by(Source::Slave, reason, text(default)))
     }

@@ -4,8 +4,8 @@
 use super::{hex, unhex};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use node_proto::Kind;
 use node_proto::limits::IMAGE_MAX;
+use node_proto::{Kind, Manifest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -44,8 +44,8 @@ pub struct Fetched {
     pub digest: [u8; 32],
     /// What the first bytes say.
     pub kind: Kind,
-    /// The signature that was found beside it.
-    pub signature: Option<[u8; 64]>,
+    /// The signed manifest that was found beside it.
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// What a half download is half of.
@@ -104,13 +104,13 @@ impl Fetcher {
     }
 
     /// Gets an image from `http(s)://`, `file://`, an absolute path or `data:`. A fragment `#sha256=HEX` says what it
-    /// has to be. A signature is looked for beside it, as `.sig`. Blocks for a few minutes at most.
+    /// has to be. A signed manifest is looked for beside it, as `.manifest`. Blocks for a few minutes at most.
     pub fn fetch(&self, uri: &str) -> Result<Fetched, FetchError> {
         let shown: String = uri.chars().take(200).collect();
         let fail = |why: String| FetchError { uri: shown.clone(), why };
         let (place, fragment) = uri.split_once('#').unwrap_or((uri, ""));
-        let (bytes, signature) = match place.split_once(':') {
-            Some(("http" | "https", _)) => (self.download(place).map_err(fail)?, self.signature_of(place)),
+        let (bytes, manifest) = match place.split_once(':') {
+            Some(("http" | "https", _)) => (self.download(place).map_err(fail)?, self.manifest_of(place)),
             Some(("file", path)) => file(path.strip_prefix("//").unwrap_or(path)).map_err(fail)?,
             Some(("data", data)) => (inline(data).map_err(fail)?, None),
             None if place.starts_with('/') => file(place).map_err(fail)?,
@@ -122,7 +122,7 @@ impl Fetcher {
             Some(_) => file(place).map_err(fail)?,
             None => return Err(fail("not a URI: use http, https, file, data or an absolute path".into())),
         };
-        let fetched = examine(bytes, signature).map_err(fail)?;
+        let fetched = examine(bytes, manifest).map_err(fail)?;
         match fragment.split('&').find_map(|part| part.strip_prefix("sha256=")) {
             Some(_) if demanded(uri) != Some(fetched.digest) => {
                 Err(fail(format!("wrong digest: it is sha256={}", hex(&fetched.digest))))
@@ -220,17 +220,18 @@ impl Fetcher {
         Ok(fs::read(part)?)
     }
 
-    /// What is found as `.sig` beside an image: 128 hexadecimal digits, or 64 bytes. Nothing there is no error.
-    fn signature_of(&self, url: &str) -> Option<[u8; 64]> {
+    /// What is found as `.manifest` beside an image: hexadecimal digits, or bytes. Nothing there is no error.
+    fn manifest_of(&self, url: &str) -> Option<Vec<u8>> {
         let (path, query) =
             url.split_once('?').map_or((url, String::new()), |(path, query)| (path, format!("?{query}")));
-        let mut response = agent(Duration::from_secs(10)).get(format!("{path}.sig{query}")).call().ok()?;
+        let mut response =
+            agent(Duration::from_secs(10)).get(format!("{path}.manifest{query}")).call().ok()?;
         if response.status() != 200 {
             return None;
         }
         let mut bytes = Vec::new();
         response.body_mut().as_reader().take(SMALL).read_to_end(&mut bytes).ok()?;
-        parse_signature(&bytes)
+        parse_manifest(&bytes)
     }
 }
 
@@ -243,16 +244,13 @@ fn agent(timeout: Duration) -> ureq::Agent {
         .into()
 }
 
-/// A signature as text or bytes.
-pub fn parse_signature(bytes: &[u8]) -> Option<[u8; 64]> {
-    if let Ok(raw) = <[u8; 64]>::try_from(bytes) {
-        return Some(raw);
-    }
-    let text = std::str::from_utf8(bytes).ok()?.trim();
-    unhex(text).or_else(|| STANDARD.decode(text).ok())?.try_into().ok()
+/// A signed manifest as hexadecimal digits or bytes; whose it is, is not looked at.
+pub fn parse_manifest(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok().and_then(|text| unhex(text.trim()));
+    text.or_else(|| Some(bytes.to_vec())).filter(|bytes| Manifest::peek(bytes).is_ok())
 }
 
-fn file(path: &str) -> Result<(Vec<u8>, Option<[u8; 64]>), String> {
+fn file(path: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), String> {
     let open = |path: &str| {
         let file = fs::File::open(path)?;
         match file.metadata()?.is_file() {
@@ -264,11 +262,11 @@ fn file(path: &str) -> Result<(Vec<u8>, Option<[u8; 64]>), String> {
     let file = open(path).map_err(|error| error.to_string())?;
     file.take(u64::from(IMAGE_MAX) + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     let mut beside = Vec::new();
-    let signature = open(&format!("{path}.sig")).ok().and_then(|file| {
+    let manifest = open(&format!("{path}.manifest")).ok().and_then(|file| {
         file.take(SMALL).read_to_end(&mut beside).ok()?;
-        parse_signature(&beside)
+        parse_manifest(&beside)
     });
-    Ok((bytes, signature))
+    Ok((bytes, manifest))
 }
 
 /// The rest of a `data:` URI (RFC 2397): `[MEDIATYPE][;base64],DATA`.
@@ -297,7 +295,7 @@ fn inline(data: &str) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn examine(bytes: Vec<u8>, signature: Option<[u8; 64]>) -> Result<Fetched, String> {
+fn examine(bytes: Vec<u8>, manifest: Option<Vec<u8>>) -> Result<Fetched, String> {
     if bytes.len() > IMAGE_MAX as usize {
         return Err(format!("larger than {IMAGE_MAX} bytes"));
     }
@@ -307,5 +305,5 @@ fn examine(bytes: Vec<u8>, signature: Option<[u8; 64]>) -> Result<Fetched, Strin
         Some([2, 0, ..]) => Kind::Native,
         _ => return Err("neither a WebAssembly module nor a Tock binary".into()),
     };
-    Ok(Fetched { digest: Sha256::digest(&bytes).into(), bytes: bytes.into(), kind, signature })
+    Ok(Fetched { digest: Sha256::digest(&bytes).into(), bytes: bytes.into(), kind, manifest })
 }

@@ -7,7 +7,7 @@
 mod fetch;
 mod trust;
 
-pub use fetch::{FetchError, Fetched, Fetcher, demanded, parse_signature};
+pub use fetch::{FetchError, Fetched, Fetcher, demanded, parse_manifest};
 pub use trust::{Trust, parse_key};
 
 use crate::agent::Image;
@@ -32,8 +32,8 @@ struct Record {
     wasm: bool,
     /// Where it came from, to get it again.
     uri: String,
-    /// 64 bytes, or none.
-    signature: Vec<u8>,
+    /// The publisher's signed manifest; empty for none.
+    manifest: Vec<u8>,
 }
 
 /// One image that is known by its handle.
@@ -126,7 +126,7 @@ impl Images {
             len: fetched.bytes.len() as u32,
             wasm: fetched.kind == Kind::Wasm,
             uri: uri.to_owned(),
-            signature: fetched.signature.map(|signature| signature.to_vec()).unwrap_or_default(),
+            manifest: fetched.manifest.clone().unwrap_or_default(),
         };
         if self.known.get(&handle).is_none_or(|known| known.record != record) {
             let value = postcard::to_allocvec(&record).map_err(io::Error::other)?;
@@ -140,7 +140,7 @@ impl Images {
             len: fetched.bytes.len() as u32,
             digest: fetched.digest,
             kind: fetched.kind,
-            signature: fetched.signature,
+            manifest: fetched.manifest.clone(),
         };
         Ok((image, writes))
     }
@@ -212,7 +212,7 @@ impl Images {
             bytes,
             digest: *digest,
             kind: if record.wasm { Kind::Wasm } else { Kind::Native },
-            signature: record.signature.as_slice().try_into().ok(),
+            manifest: Some(record.manifest.clone()).filter(|manifest| !manifest.is_empty()),
         })
     }
 
@@ -269,7 +269,7 @@ mod tests {
             digest: Sha256::digest(&bytes).into(),
             bytes: bytes.into(),
             kind: Kind::Wasm,
-            signature: None,
+            manifest: None,
         }
     }
 

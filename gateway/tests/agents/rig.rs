@@ -191,7 +191,7 @@ impl Rig {
     }
 
     pub fn image(&mut self) {
-        let image = Image { handle: 3, len: 100, digest: [9; 32], kind: Kind::Wasm, signature: None };
+        let image = Image { handle: 3, len: 100, digest: [9; 32], kind: Kind::Wasm, manifest: None };
         self.agents.image(URI, Ok(image), self.now);
         self.drain();
     }

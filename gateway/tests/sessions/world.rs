@@ -103,7 +103,7 @@ impl World {
     }
 
     fn sessions(config: &Config, records: &Records, seed: u64, now: u64) -> Sessions {
-        let mut sessions = Sessions::new(config.clone(), records, seed, now);
+        let mut sessions = Sessions::new(*config, records, seed, now);
         sessions.set_keys(keyring(), now);
         sessions
     }

@@ -31,8 +31,10 @@
 
 mod codec;
 pub mod limits;
+mod manifest;
 mod messages;
 pub mod paths;
 
 pub use codec::{CodecError, Payload, decode, encode};
+pub use manifest::{Manifest, ManifestError};
 pub use messages::*;

@@ -47,7 +47,7 @@ pub const NUMBER_TO_GATEWAY: usize = 6;
 pub const NUMBER_TO_NODE: usize = 4;
 
 /// Version of the messages in this crate. Goes up when a field changes.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Characters of a board's name.
 pub const BOARD_NAME_MAX: usize = 14;
@@ -59,6 +59,10 @@ pub const LOG_DATA_MAX: usize = 48;
 pub const STATUS_NOTE_MAX: usize = 32;
 /// Bytes of a task's document: entry, arguments and environment.
 pub const DOCUMENT_MAX: usize = 1024;
+/// Bytes of the name of what a manifest is about.
+pub const MANIFEST_NAME_MAX: usize = 24;
+/// Bytes of a signed manifest.
+pub const MANIFEST_MAX: usize = 160;
 /// Bytes of a wasm or native image.
 pub const IMAGE_MAX: u32 = 1 << 20;
 /// Tasks on one node at once.

@@ -275,8 +275,8 @@ pub struct Document<'a> {
     pub data: &'a [u8],
     /// A function of the task that tells whether it is well, if it is to be asked.
     pub check: Option<Check<'a>>,
-    /// The publisher's Ed25519 signature of the image, 64 bytes; empty for none.
-    pub signature: &'a [u8],
+    /// The image's signed [`crate::Manifest`]; empty for none.
+    pub manifest: &'a [u8],
 }
 
 /// How a task is asked whether it is well: an exported function that takes nothing and returns an i32, 0 if it is.
@@ -363,8 +363,10 @@ pub enum Failure {
     Unhealthy,
     /// It ran for longer than it may.
     Timeout,
-    /// The image is not signed by the publisher that the node trusts.
+    /// The image is not signed by a publisher that the node trusts, or for another image or node.
     Signature,
+    /// The node has run a newer release of the image.
+    Rollback,
 }
 
 /// `POST /m`: bytes from a task to its framework. Confirmed, so that the next waits for this one.
@@ -388,14 +390,3 @@ pub struct Log {
     /// The bytes.
     pub data: Vec<u8, LOG_DATA_MAX>,
 }
-
-/// What a publisher signs with Ed25519 for an image of this SHA-256: a name of its own before it, so that no signature
-/// made for something else fits.
-pub fn signed_message(digest: &[u8; 32]) -> [u8; SIGNED_PREFIX.len() + 32] {
-    let mut message = [0; SIGNED_PREFIX.len() + 32];
-    message[..SIGNED_PREFIX.len()].copy_from_slice(SIGNED_PREFIX);
-    message[SIGNED_PREFIX.len()..].copy_from_slice(digest);
-    message
-}
-
-const SIGNED_PREFIX: &[u8] = b"mesos-micro image v1\0";

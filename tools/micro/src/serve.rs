@@ -47,12 +47,15 @@ pub struct NodeArgs {
     /// Image blocks of 2^(N+4) bytes, 0 to 6
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=6))]
     block_szx: u8,
-    /// Start only images signed by this publisher: ed25519:HEX, or a file with that (micro task keygen)
-    #[arg(long, env = "MICRO_PUBLISHER", value_name = "KEY", value_parser = crate::task::public_key)]
-    publisher: Option<[u8; 32]>,
+    /// Start only images signed by this publisher: ed25519:HEX, or a file with that (micro task keygen); up to four
+    #[arg(long, env = "MICRO_PUBLISHER", value_name = "KEY", value_delimiter = ',', value_parser = crate::task::public_key)]
+    publisher: Vec<[u8; 32]>,
 }
 
 pub fn node(args: NodeArgs) -> Result<ExitCode> {
+    if args.publisher.len() > agent_posix::PUBLISHERS_MAX {
+        bail!("--publisher: a node knows at most {}", agent_posix::PUBLISHERS_MAX);
+    }
     let link = match (args.gateway, args.air) {
         (Some(gateway), _) => agent_posix::LinkConfig::Udp(gateway),
         (None, Some(air)) => agent_posix::LinkConfig::Radio { air, gateway: args.gateway_radio },
@@ -81,7 +84,7 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
         state: args.state,
         ack_timeout_ms: args.ack_timeout,
         block_szx: args.block_szx,
-        publisher: args.publisher,
+        publishers: args.publisher,
     };
     let mut node = Node::start(config)?;
     println!("node {eui64} runs");

@@ -1,14 +1,17 @@
-//! `micro task`: publishers' keys and signatures of images.
+//! `micro task`: publishers' keys and signed manifests of images.
 
 use anyhow::{Context, Result, bail};
 use ed25519_dalek::{Signer, SigningKey};
-use gateway::images::{Trust, parse_key, parse_signature};
-use sha2::{Digest, Sha256};
+use gateway::agent::Image;
+use gateway::images::{Fetcher, Trust, parse_key};
+use node_proto::limits::{BOARD_NAME_MAX, MANIFEST_NAME_MAX};
+use node_proto::{Arch, Manifest};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Signs images and checks signatures
 #[derive(clap::Subcommand)]
@@ -18,17 +21,29 @@ pub enum TaskCommand {
         /// Path of the files without their endings
         out: PathBuf,
     },
-    /// Sign an image: writes IMAGE.sig, to be published beside it
+    /// Sign an image: writes IMAGE.manifest, to be published beside it
     Sign {
         /// The image
         image: PathBuf,
         /// The secret key
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
+        /// What the image is called from release to release [default: its file's name without the ending]
+        #[arg(long)]
+        name: Option<String>,
+        /// Number of the release: a node that ran one starts none with a lower number [default: seconds since 1970]
+        #[arg(long, value_name = "NUMBER")]
+        sequence: Option<u32>,
+        /// The only architecture it is for: host, thumbv7em or riscv32imac
+        #[arg(long, value_parser = parse_arch)]
+        arch: Option<Arch>,
+        /// The only board it is for
+        #[arg(long, default_value = "", hide_default_value = true)]
+        board: String,
     },
     /// Check that an image is signed by a publisher
     Verify {
-        /// The image; its signature is beside it as IMAGE.sig
+        /// The image; its manifest is beside it as IMAGE.manifest
         image: PathBuf,
         /// The publisher's public key
         #[arg(long, value_name = "FILE", required_unless_present = "trust")]
@@ -36,14 +51,22 @@ pub enum TaskCommand {
         /// A trust file, as the gateway takes it
         #[arg(long, value_name = "FILE", conflicts_with = "key")]
         trust: Option<PathBuf>,
+        /// The Mesos role of the tasks that it is for
+        #[arg(long, default_value = "*")]
+        role: String,
     },
 }
 
 pub fn task(command: TaskCommand) -> Result<ExitCode> {
     match command {
         TaskCommand::Keygen { out } => keygen(&out)?,
-        TaskCommand::Sign { image, key } => sign(&image, &key)?,
-        TaskCommand::Verify { image, key, trust } => verify(&image, key.as_deref(), trust.as_deref())?,
+        TaskCommand::Sign { image, key, name, sequence, arch, board } => {
+            let about = About { name, sequence, arch, board };
+            sign(&image, &key, &about)?;
+        }
+        TaskCommand::Verify { image, key, trust, role } => {
+            verify(&image, key.as_deref(), trust.as_deref(), &role)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -77,12 +100,38 @@ fn keygen(out: &Path) -> Result<()> {
     Ok(())
 }
 
-fn digest(image: &Path) -> Result<[u8; 32]> {
-    let bytes = std::fs::read(image).with_context(|| image.display().to_string())?;
-    Ok(Sha256::digest(bytes).into())
+/// What `sign` is told of an image.
+struct About {
+    name: Option<String>,
+    sequence: Option<u32>,
+    arch: Option<Arch>,
+    board: String,
 }
 
-fn sign(image: &Path, key: &Path) -> Result<()> {
+fn parse_arch(text: &str) -> Result<Arch, String> {
+    match text {
+        "host" => Ok(Arch::Host),
+        "thumbv7em" => Ok(Arch::Thumbv7em),
+        "riscv32imac" => Ok(Arch::Riscv32imac),
+        _ => Err("known are host, thumbv7em and riscv32imac".into()),
+    }
+}
+
+/// An image as the gateway sees it when it fetches the file, its manifest among it.
+fn fetch(image: &Path) -> Result<Image> {
+    let dir = tempfile::tempdir()?;
+    let path = image.canonicalize().with_context(|| image.display().to_string())?;
+    let fetched = Fetcher::new(dir.path())?.fetch(&path.display().to_string())?;
+    Ok(Image {
+        handle: 0,
+        len: u32::try_from(fetched.bytes.len())?,
+        digest: fetched.digest,
+        kind: fetched.kind,
+        manifest: fetched.manifest,
+    })
+}
+
+fn sign(path: &Path, key: &Path, about: &About) -> Result<()> {
     let text = std::fs::read_to_string(key).with_context(|| key.display().to_string())?;
     let digits = text.trim();
     let parsed = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok());
@@ -90,11 +139,37 @@ fn sign(image: &Path, key: &Path) -> Result<()> {
     let Some(bytes) = bytes else {
         bail!("{}: expected 64 hexadecimal digits (micro task keygen)", key.display())
     };
-    let digest = digest(image)?;
-    let signature = SigningKey::from_bytes(&bytes).sign(&node_proto::signed_message(&digest));
-    let path = beside(image, ".sig");
-    std::fs::write(&path, hex(&signature.to_bytes())).with_context(|| path.display().to_string())?;
-    println!("signed sha256={} in {}", hex(&digest), path.display());
+    let key = SigningKey::from_bytes(&bytes);
+    let image = fetch(path)?;
+    let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    let name = about.name.clone().or_else(stem).unwrap_or_default();
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map(|since| since.as_secs() as u32);
+    let sequence = about.sequence.map_or_else(now, Ok)?;
+    let public = key.verifying_key().to_bytes();
+    let manifest = Manifest {
+        name: &name,
+        sequence,
+        publisher: std::array::from_fn(|at| public[at]),
+        digest: image.digest,
+        size: image.len,
+        kind: image.kind,
+        arch: about.arch,
+        board: &about.board,
+    };
+    let long = || {
+        format!(
+            "a name has 1 to {MANIFEST_NAME_MAX} bytes (--name), a board at most {BOARD_NAME_MAX}: '{name}', '{}'",
+            about.board
+        )
+    };
+    if about.board.len() > BOARD_NAME_MAX {
+        bail!(long());
+    }
+    let Ok(message) = manifest.signed_message() else { bail!(long()) };
+    let Ok(sealed) = manifest.seal(&key.sign(&message).to_bytes()) else { bail!(long()) };
+    let beside = beside(path, ".manifest");
+    std::fs::write(&beside, hex(&sealed)).with_context(|| beside.display().to_string())?;
+    println!("signed {name} release {sequence} sha256={} in {}", hex(&image.digest), beside.display());
     Ok(())
 }
 
@@ -109,7 +184,7 @@ pub fn public_key(text: &str) -> Result<[u8; 32], String> {
     }
 }
 
-fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>) -> Result<()> {
+fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>, role: &str) -> Result<()> {
     let trust = match (key, trust) {
         (Some(path), _) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -120,14 +195,18 @@ fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>) -> Result<()> 
         (None, Some(path)) => Trust::read(path)?,
         (None, None) => bail!("give --key or --trust"),
     };
-    let digest = digest(image)?;
-    let path = beside(image, ".sig");
-    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let Some(signature) = parse_signature(&bytes) else {
-        bail!("{}: expected 64 bytes or 128 hexadecimal digits", path.display());
-    };
-    match trust.check(&digest, Some(&signature)) {
-        Ok(signer) => println!("signed by {}: sha256={}", signer.unwrap_or("nobody"), hex(&digest)),
+    let known = fetch(image)?;
+    let manifest = known.manifest.as_deref();
+    match trust.check(&known, manifest, role) {
+        Ok(signer) => {
+            let said = manifest.and_then(|sealed| Manifest::peek(sealed).ok());
+            let (name, sequence) = said.map_or(("?", 0), |said| (said.name, said.sequence));
+            println!(
+                "{name} release {sequence} signed by {}: sha256={}",
+                signer.unwrap_or("nobody"),
+                hex(&known.digest)
+            );
+        }
         Err(why) => bail!("{}: {why}", image.display()),
     }
     Ok(())

@@ -4,7 +4,6 @@ use crate::os::{Digest, Os, Record, StorageError};
 use crate::record;
 use heapless::Vec;
 use node_proto::limits::TASKS_MAX;
-use sha2::{Digest as _, Sha256};
 
 /// Images that storage may hold at once: every task's, and as many again kept for their next run.
 const IMAGES_MAX: usize = 2 * TASKS_MAX;
@@ -69,22 +68,4 @@ impl Images {
     fn total(&self) -> u64 {
         self.held.iter().map(|(_, len)| u64::from(*len)).sum()
     }
-}
-
-/// The SHA-256 of the `len` bytes in storage, if it is the one they are named by. Reads in small pieces: an image may
-/// be larger than memory.
-pub(crate) fn verify(os: &mut impl Os, image: &Digest, len: u32) -> Result<Option<[u8; 32]>, StorageError> {
-    let mut hash = Sha256::new();
-    let mut buffer = [0; 128];
-    let mut offset = 0;
-    while offset < len {
-        let read = os.image_read(image, offset, &mut buffer)?;
-        if read == 0 {
-            return Ok(None);
-        }
-        hash.update(&buffer[..read]);
-        offset = offset.saturating_add(read as u32);
-    }
-    let whole: [u8; 32] = hash.finalize().into();
-    Ok((offset == len && whole[..image.len()] == image[..]).then_some(whole))
 }

@@ -14,7 +14,8 @@
 //! - writes a record before it acts on an order, so that no order is acted on twice;
 //! - keeps a status until the gateway has it on disk;
 //! - has one request under way at a time (RFC 7252 §4.7, NSTART = 1) and picks the next by what matters most;
-//! - never runs a byte of an image whose SHA-256 it has not checked.
+//! - never runs a byte of an image whose SHA-256 it has not checked, nor, where it knows publishers, one that none of
+//!   them signed for it or that is older than what it has run.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -22,12 +23,16 @@ extern crate alloc;
 
 mod agent;
 mod images;
+mod intake;
+mod manifest;
 mod os;
 mod record;
-mod signature;
 mod task;
 mod wire;
 
 pub use agent::{Agent, Config, Counters, Link};
-pub use os::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+pub use manifest::{PUBLISHERS_MAX, RELEASES_MAX};
+pub use os::{
+    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+};
 pub use wire::Refused;

@@ -17,6 +17,8 @@ pub enum Record {
     Images,
     /// The key identifier, and the bound below which own OSCORE numbers may have been used with that key.
     Sequence,
+    /// The newest release of each image of a publisher's.
+    Releases,
     /// The task in one of [`node_proto::limits::TASKS_MAX`] slots.
     Slot(u8),
 }
@@ -48,6 +50,19 @@ pub enum StorageError {
     Full,
     /// Anything else: a worn block, a missing file.
     Failed,
+}
+
+/// Bytes of an image on its way in.
+#[derive(Clone, Copy, Debug)]
+pub struct Intake<'a> {
+    /// The task that it is for.
+    pub task: TaskHandle,
+    /// What it is.
+    pub kind: Kind,
+    /// Where the bytes stand in it.
+    pub offset: u32,
+    /// The bytes, at least one.
+    pub bytes: &'a [u8],
 }
 
 /// Everything an executor needs to run a task.
@@ -158,6 +173,9 @@ pub trait Os {
     /// Removes an image; no error if there is none.
     fn image_remove(&mut self, image: &Digest) -> Result<(), StorageError>;
 
+    /// Shows the executor the next piece of an image that a task is to run. Pieces of a task come in order; one at
+    /// offset 0 begins anew. An error says that the image could never run: the rest of it is not fetched.
+    fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError>;
     /// Starts a task.
     fn start(&mut self, start: &Start<'_>) -> Result<(), StartError>;
     /// Tells a task that it has `grace_ms` left. False if it cannot notice: there is nothing to wait for then.

@@ -1,5 +1,7 @@
 //! One task on the node: where it is in its life, and what the gateway has not confirmed of it yet.
 
+use crate::intake::Intake;
+use crate::manifest::Release;
 use crate::os::{Event, Record};
 use alloc::vec::Vec;
 use heapless::{Deque, String};
@@ -56,6 +58,10 @@ pub(crate) struct Task {
     pub log_offset: u32,
     /// Bytes of blocks, messages and log that went over the radio since the node started.
     pub radio_bytes: u32,
+    /// What its publisher says of its image, once that was found good; `Some(None)` if nobody is asked.
+    pub release: Option<Option<Release>>,
+    /// How much of its image was looked at.
+    pub intake: Intake,
     /// Requests for a block that timed out or were refused in a row.
     pub fetch_failures: u8,
     /// What the framework sent before the task ran.
@@ -85,6 +91,8 @@ impl Task {
             message_seq: 1,
             log_offset: 0,
             radio_bytes: 0,
+            release: None,
+            intake: Intake::default(),
             fetch_failures: 0,
             inbox: Vec::new(),
             health: None,

@@ -366,27 +366,3 @@ fn a_node_with_full_storage_starts_all_the_same() {
     let agent = agent_core::Agent::new(FakeOs(world), agent_core::Config::default(), 5).unwrap();
     assert_eq!(agent.counters().storage_errors, 1);
 }
-
-#[test]
-fn only_what_the_publisher_signed_is_started() {
-    use ed25519_dalek::{Signer, SigningKey};
-    let (ours, theirs) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
-    for (signer, expected) in [(None, false), (Some(&theirs), false), (Some(&ours), true)] {
-        let mut sim = Sim::with_publisher(1, ours.verifying_key().to_bytes());
-        let launch = sim.prepare(1, 300);
-        let whole: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(&sim.gateway.images[&101]).into();
-        let signature = signer.map(|key| key.sign(&node_proto::signed_message(&whole)).to_bytes());
-        let document = node_proto::Document {
-            signature: signature.as_ref().map_or(&[], |signature| signature),
-            ..Default::default()
-        };
-        let document = postcard::to_allocvec(&document).unwrap();
-        let document_len = document.len() as u16;
-        sim.gateway.documents.insert(1, document);
-        sim.gateway.order(Order::Launch(Launch { document_len, ..launch }));
-        sim.until("ended", |sim| sim.ended(1));
-        assert_eq!(sim.states(1).contains(&State::Running), expected);
-        assert_eq!(sim.states(1).contains(&State::Failed(Failure::Signature)), !expected);
-        assert_eq!(sim.gateway.served_bytes < 300, signer.is_none(), "not worth the radio");
-    }
-}

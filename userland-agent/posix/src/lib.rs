@@ -12,5 +12,6 @@ mod node;
 mod os;
 mod storage;
 
+pub use agent_core::PUBLISHERS_MAX;
 pub use link::{Link, LinkConfig, Traffic};
 pub use node::{AGENT_STATE_BYTES, Node, NodeConfig, NodeError, Snapshot};

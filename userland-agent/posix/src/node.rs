@@ -32,8 +32,9 @@ pub struct NodeConfig {
     pub ack_timeout_ms: u32,
     /// Size exponent of image blocks: 2^(szx+4) bytes.
     pub block_szx: u8,
-    /// Ed25519 key of the only publisher whose images it starts; any if there is none.
-    pub publisher: Option<[u8; 32]>,
+    /// Ed25519 keys of the only publishers whose images it starts; any if there are none. See
+    /// [`agent_core::PUBLISHERS_MAX`].
+    pub publishers: Vec<[u8; 32]>,
     /// What it was provisioned with; see [`agent_core::Config::credential`].
     pub credential: Option<Credential>,
     /// Where those who read what it tells of itself find it, on UDP; any port if it does not matter.
@@ -86,7 +87,7 @@ impl Node {
         let os = PosixOs::new(config.board, config.eui64, config.block_szx, storage, link);
         let agent = Config {
             ack_timeout_ms: config.ack_timeout_ms,
-            publisher: config.publisher,
+            publishers: config.publishers.iter().copied().take(agent_core::PUBLISHERS_MAX).collect(),
             credential: config.credential,
             ..Config::default()
         };

@@ -3,10 +3,14 @@
 use crate::board::{Board, Devices};
 use crate::link::Link;
 use crate::storage::Storage;
-use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
-use agent_wasm::{Executor, Host, HostError, Launch};
+use agent_core::{
+    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+};
+use agent_wasm::{Executor, Host, HostError, Launch, Screen};
 use lowpan::Eui64;
+use node_proto::limits::TASKS_MAX;
 use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, TaskHandle};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub(crate) struct PosixOs {
@@ -17,6 +21,8 @@ pub(crate) struct PosixOs {
     eui64: Eui64,
     block_szx: u8,
     storage: Storage,
+    /// Images on their way in, by the task that they are for.
+    screens: BTreeMap<TaskHandle, Screen>,
     started: Instant,
     /// Time spent on work, of the agent and of its tasks.
     pub busy: Duration,
@@ -32,6 +38,7 @@ impl PosixOs {
             eui64,
             block_szx,
             storage,
+            screens: BTreeMap::new(),
             started: Instant::now(),
             busy: Duration::ZERO,
         }
@@ -130,10 +137,32 @@ impl Os for PosixOs {
         self.storage.image_remove(image)
     }
 
+    fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError> {
+        if piece.kind != Kind::Wasm {
+            return Ok(());
+        }
+        if piece.offset == 0 {
+            if self.screens.len() >= TASKS_MAX {
+                // Of a task that was killed before it ran; if not, its image is judged at its start.
+                self.screens.pop_first();
+            }
+            self.screens.insert(piece.task, Screen::new());
+        }
+        let Some(screen) = self.screens.get_mut(&piece.task) else { return Ok(()) };
+        let taken = screen.push(piece.bytes);
+        if taken.is_err() {
+            self.screens.remove(&piece.task);
+        }
+        taken.map_err(refused)
+    }
+
     fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {
         let fail = |failure, note: String| StartError { failure, note };
         if start.kind != Kind::Wasm {
             return Err(fail(Failure::Unsupported, "this node runs wasm only".into()));
+        }
+        if let Some(screen) = self.screens.remove(&start.task) {
+            screen.finish().map_err(refused)?;
         }
         let image = self.storage.image(&start.image, start.image_len);
         let image = image.map_err(|error| fail(Failure::Storage, error.to_string()))?;
@@ -150,16 +179,7 @@ impl Os for PosixOs {
             grant: start.grant,
         };
         let now_ms = self.now_ms();
-        self.executor.start(&launch, now_ms).map_err(|error| {
-            use agent_wasm::StartError::*;
-            let failure = match &error {
-                Invalid { .. } | Limit { .. } | NoEntry(_) | WrongEntry(_) => Failure::Image,
-                UnknownImport(_) | WrongImport(_) | NotGranted(_) => Failure::Capability,
-                Memory { .. } => Failure::Memory,
-                NoSlot => Failure::Resources,
-            };
-            fail(failure, error.to_string())
-        })
+        self.executor.start(&launch, now_ms).map_err(refused)
     }
 
     fn kill(&mut self, task: TaskHandle) {
@@ -206,6 +226,18 @@ impl Os for PosixOs {
             log_bytes: cut(usage.log_bytes),
         })
     }
+}
+
+/// What the executor says of an image, as the agent reports it.
+fn refused(error: agent_wasm::StartError) -> StartError {
+    use agent_wasm::StartError::*;
+    let failure = match &error {
+        Invalid { .. } | Limit { .. } | NoEntry(_) | WrongEntry(_) => Failure::Image,
+        UnknownImport(_) | WrongImport(_) | NotGranted(_) => Failure::Capability,
+        Memory { .. } => Failure::Memory,
+        NoSlot => Failure::Resources,
+    };
+    StartError { failure, note: error.to_string() }
 }
 
 /// A name without what a label must not hold.

@@ -37,6 +37,7 @@ impl Storage {
             Record::Boot => "boot".to_owned(),
             Record::Seen => "seen".to_owned(),
             Record::Images => "images".to_owned(),
+            Record::Releases => "releases".to_owned(),
             Record::Sequence => "sequence".to_owned(),
             Record::Slot(slot) => format!("slot-{slot}"),
         })

@@ -8,6 +8,7 @@ use crate::abi::{self, Type};
 use crate::event::StartError;
 use crate::limits::*;
 use crate::module;
+use crate::screen::Screen;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -135,7 +136,10 @@ pub fn inspect(image: &[u8]) -> Result<Image, StartError> {
 
 /// Whether the whole image is valid, its code included, as the executor has to know before it runs it.
 pub fn validate(image: &[u8]) -> Result<(), StartError> {
-    module::compile(image, true).map(drop)
+    module::compile(image, true)?;
+    let mut screen = Screen::new();
+    screen.push(image)?;
+    screen.finish().map(drop)
 }
 
 /// True for a valid image that counts with floats: a node without a unit for them does that in software.
@@ -172,22 +176,22 @@ fn section_at(image: &[u8], offset: usize) -> Option<&'static str> {
     NAMES.get(usize::from(id)).copied()
 }
 
-fn limit(what: &'static str, has: u64, max: u64) -> Result<(), StartError> {
+pub(crate) fn limit(what: &'static str, has: u64, max: u64) -> Result<(), StartError> {
     if has > max { Err(StartError::Limit { what, has, max }) } else { Ok(()) }
 }
 
 /// What has to be remembered from one section for another.
 #[derive(Default)]
-struct Reading<'a> {
+pub(crate) struct Reading<'a> {
     image: &'a [u8],
     types: Vec<FuncType>,
     /// The type of each function, the imported ones first.
     functions: Vec<u32>,
-    of: Image,
+    pub of: Image,
 }
 
 impl Reading<'_> {
-    fn section(&mut self, payload: Payload<'_>) -> Result<(), StartError> {
+    pub fn section(&mut self, payload: Payload<'_>) -> Result<(), StartError> {
         let image = self.image;
         let bad = |error: BinaryReaderError| invalid(image, &error);
         let count = |what, has: u32, max: u32| limit(what, has.into(), max.into());

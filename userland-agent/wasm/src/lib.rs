@@ -4,7 +4,8 @@
 //! module that never returns costs its share and nothing more. Memory and tables are limited by the grant; taking
 //! more ends that module alone. Code, calls and stack, which cost memory of the interpreter, are bounded by [`limits`].
 //! What a module may call is what its grant names; an import beyond that is refused before it starts. See [`abi`] for
-//! the functions, and [`inspect`] for what is looked at before anything of an image runs.
+//! the functions, [`inspect`] for what is looked at before anything of an image runs, and [`Screen`] for what of that can be
+//! seen while the image still comes.
 //!
 //! A call that has to wait or to touch a device (`sleep_ms`, `sensor_read`, `led_set`, `kv_get` and its like) suspends
 //! the module and is finished by the executor: no module ever blocks another, and devices are touched in one place.
@@ -23,9 +24,11 @@ pub mod inspect;
 mod kv;
 pub mod limits;
 mod module;
+mod screen;
 mod task;
 
 pub use event::{Event, StartError, Trap, Usage};
 pub use executor::{Config, Executor, Launch};
 pub use host::{Host, HostError};
 pub use kv::{Kv, KvError};
+pub use screen::Screen;

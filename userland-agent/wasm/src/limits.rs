@@ -5,6 +5,9 @@
 
 /// Bytes of an image.
 pub const IMAGE_BYTES_MAX: usize = node_proto::limits::IMAGE_MAX as usize;
+/// Bytes of one section other than data and custom ones, and of one function's code: what has to be in memory at once
+/// of an image that is looked at while it comes.
+pub const PIECE_MAX: usize = 16 << 10;
 /// Functions that a module defines or imports.
 pub const FUNCTIONS_MAX: u32 = 2_000;
 /// Types that a module defines.

@@ -168,7 +168,7 @@ async fn launches(count: usize) -> Result<()> {
         state: dir.path().join("node"),
         ack_timeout_ms: 2000,
         block_szx: 6,
-        publisher: None,
+        publishers: Vec::new(),
     })?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();

@@ -122,7 +122,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             ack_timeout_ms: ACK_TIMEOUT_MS,
             // Blocks of 128 bytes take two frames: fragments too have to get through.
             block_szx: if number == 0 { 2 } else { 3 },
-            publisher: None,
+            publishers: Vec::new(),
         })?);
     }
     let images = scene::write_images(&dir.path().join("images"))?;

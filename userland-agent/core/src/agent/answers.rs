@@ -145,8 +145,12 @@ impl<O: Os> Agent<O> {
         };
         if answer.has_content() && fits && answer.offset == offset && more {
             self.tasks[at].fetch_failures = 0;
-            if let Err(error) = self.os.image_write(&launch.digest, offset, &answer.payload) {
-                self.storage_failed(at, error);
+            for task in self.tasks.iter_mut().filter(|task| task.kept.launch.digest == launch.digest) {
+                task.intake.rewritten(offset);
+            }
+            match self.os.image_write(&launch.digest, offset, &answer.payload) {
+                Ok(()) => self.take_in(at, Config::INTAKE_PER_STEP),
+                Err(error) => self.storage_failed(at, error),
             }
         } else {
             self.fetch_refused(at, answer, "image");

@@ -6,10 +6,11 @@ mod orders;
 mod reads;
 mod tasks;
 
-use crate::images::{self, Images, NoRoom};
+use crate::images::{Images, NoRoom};
+use crate::intake;
+use crate::manifest::{self, PUBLISHERS_MAX, Releases};
 use crate::os::{Digest, Event, Os, Peer, Record, Start, StorageError};
 use crate::record;
-use crate::signature::is_signed;
 use crate::task::{Deadline, Kept, Phase, Task};
 use crate::wire::{Answer, Refused, Wire, WireEvent};
 use alloc::format;
@@ -36,8 +37,8 @@ pub struct Config {
     pub poll_max_s: u16,
     /// First pause before another registration, doubled up to [`Config::REGISTER_PAUSE_MAX_MS`].
     pub register_pause_ms: u32,
-    /// Ed25519 key of the only publisher whose images are started; any image is if there is none.
-    pub publisher: Option<[u8; 32]>,
+    /// Ed25519 keys of the only publishers whose images are started; any image is if there are none.
+    pub publishers: heapless::Vec<[u8; 32], PUBLISHERS_MAX>,
     /// What the node was provisioned with. Without it, for the laboratory, nothing is protected and anybody is believed.
     ///
     /// A credential belongs to the storage it was first used with: with other storage the same numbers would be used
@@ -50,6 +51,8 @@ impl Config {
     pub const REGISTER_PAUSE_MAX_MS: u32 = 60_000;
     /// Requests in a row for the same task's block that may fail before the task does.
     pub const FETCH_FAILURES_MAX: u8 = 8;
+    /// Bytes of an image that is in storage already which are looked at in one step.
+    pub const INTAKE_PER_STEP: u32 = 4096;
     /// The same for a gateway that says that it is still getting the image itself.
     pub const FETCH_UNAVAILABLE_MAX: u8 = 200;
     /// Pause before what the gateway refused is sent again, milliseconds; other things go on meanwhile.
@@ -64,7 +67,7 @@ impl Default for Config {
             busy_poll_ms: 1_000,
             poll_max_s: u16::MAX,
             register_pause_ms: 1_000,
-            publisher: None,
+            publishers: heapless::Vec::new(),
             credential: None,
         }
     }
@@ -130,6 +133,7 @@ pub struct Agent<O: Os> {
     /// What the tasks that have not ended were granted, by slot.
     ledger: Ledger<TASKS_MAX>,
     images: Images,
+    releases: Releases,
     under_way: Option<Purpose>,
     /// From when statuses, output and block requests may be sent again after the gateway refused one.
     status_from_ms: u64,
@@ -162,6 +166,7 @@ impl<O: Os> Agent<O> {
         }
         let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
         let images = Images::load(&mut os)?;
+        let releases = Releases::load(&mut os)?;
         let mut tasks = heapless::Vec::new();
         let has = os.inventory();
         let mut ledger = Ledger::new(Capacity {
@@ -215,6 +220,7 @@ impl<O: Os> Agent<O> {
             tasks,
             ledger,
             images,
+            releases,
             under_way: None,
             status_from_ms: 0,
             outbox_from_ms: 0,
@@ -334,6 +340,9 @@ impl<O: Os> Agent<O> {
             }
             _ => u64::MAX,
         };
+        if self.has_more_to_take_in() {
+            return now;
+        }
         let ends = self.tasks.iter().filter_map(Task::deadline).map(|deadline| deadline.at_ms);
         let soonest = ends.fold(due, u64::min).min(self.next_notification());
         soonest.min(self.wire.next_timeout().unwrap_or(u64::MAX))
@@ -346,11 +355,6 @@ type KeyId = heapless::Vec<u8, { node_oscore::ID_MAX + 8 }>;
 /// The identifier and the salt: a key that was issued anew has another salt.
 fn key_id(credential: &Credential) -> KeyId {
     credential.kid.as_bytes().iter().chain(&credential.salt).copied().collect()
-}
-
-/// The signature in a task's document; empty if there is none.
-fn signature_in(document: &[u8]) -> &[u8] {
-    postcard::from_bytes::<Document<'_>>(document).map_or(&[], |document| document.signature)
 }
 
 // The ledger's bits are those on the wire: one is handed on as the other.

@@ -3,43 +3,84 @@
 use super::*;
 
 impl<O: Os> Agent<O> {
+    /// Checks what has come of each task's document and image, and starts what is complete.
     pub(super) fn start_fetched(&mut self) {
         for at in 0..self.tasks.len() {
             let task = &self.tasks[at];
             let launch = task.kept.launch;
             let whole_document = task.document.len() == usize::from(launch.document_len);
-            if task.kept.phase != Phase::Fetching || !whole_document {
+            if task.kept.phase != Phase::Fetching || !whole_document || !self.believe(at) {
                 continue;
             }
-            if self.config.publisher.is_some() && signature_in(&task.document).is_empty() {
-                // Not worth a block of the image.
-                self.report(at, State::Failed(Failure::Signature), "image is not signed");
-                continue;
-            }
-            match self.os.image_len(&launch.digest) {
-                Ok(len) if len >= launch.image_len => self.start(at),
-                Ok(_) => {}
-                Err(error) => self.storage_failed(at, error),
+            self.take_in(at, Config::INTAKE_PER_STEP);
+            let task = &self.tasks[at];
+            if task.kept.phase == Phase::Fetching && task.intake.taken() >= launch.image_len {
+                self.start(at);
             }
         }
     }
 
-    pub(super) fn start(&mut self, at: usize) {
-        let launch = self.tasks[at].kept.launch;
-        let digest = match images::verify(&mut self.os, &launch.digest, launch.image_len) {
-            Ok(Some(digest)) => digest,
-            Ok(None) => {
-                let _ = self.images.discard(&mut self.os, &launch.digest);
-                self.report(at, State::Failed(Failure::Digest), "image has a wrong digest");
-                return;
+    /// What the publisher says, asked once, before a block of the image is worth the radio.
+    fn believe(&mut self, at: usize) -> bool {
+        let task = &mut self.tasks[at];
+        if task.release.is_some() {
+            return true;
+        }
+        let node = self.os.inventory();
+        let checked = manifest::check(&task.document, &task.kept.launch, &node, &self.config.publishers);
+        let admitted = checked.and_then(|release| {
+            release.as_ref().map_or(Ok(()), |release| self.releases.admit(release))?;
+            Ok(release)
+        });
+        match admitted {
+            Ok(release) => {
+                task.release = Some(release);
+                true
             }
-            Err(error) => return self.storage_failed(at, error),
-        };
-        if let Some(publisher) = &self.config.publisher
-            && !is_signed(&digest, publisher, signature_in(&self.tasks[at].document))
+            Err((failure, note)) => {
+                self.report(at, State::Failed(failure), note);
+                false
+            }
+        }
+    }
+
+    /// Looks at what of an image is in storage and was not looked at.
+    pub(super) fn take_in(&mut self, at: usize, most: u32) {
+        let task = &mut self.tasks[at];
+        let launch = task.kept.launch;
+        match task.intake.take(&mut self.os, &launch, most) {
+            Ok(()) => {}
+            Err(intake::Refused::Storage(error)) => self.storage_failed(at, error),
+            Err(intake::Refused::Image(error)) => self.report(at, State::Failed(error.failure), &error.note),
+        }
+    }
+
+    /// True if there is more to look at in storage, so that nothing has to arrive before the next step.
+    pub(super) fn has_more_to_take_in(&mut self) -> bool {
+        self.tasks.iter().any(|task| {
+            let launch = &task.kept.launch;
+            let held = self.os.image_len(&launch.digest).unwrap_or(0).min(launch.image_len);
+            task.kept.phase == Phase::Fetching && task.release.is_some() && task.intake.taken() < held
+        })
+    }
+
+    pub(super) fn start(&mut self, at: usize) {
+        let task = &self.tasks[at];
+        let (launch, digest, release) = (task.kept.launch, task.intake.digest(), task.release.flatten());
+        if digest[..launch.digest.len()] != launch.digest || release.is_some_and(|said| said.digest != digest)
         {
-            self.report(at, State::Failed(Failure::Signature), "not signed by the publisher");
+            let _ = self.images.discard(&mut self.os, &launch.digest);
+            self.report(at, State::Failed(Failure::Digest), "image has a wrong digest");
             return;
+        }
+        if let Some(release) = release {
+            // Another task may have brought a newer one meanwhile.
+            if let Err((failure, note)) = self.releases.admit(&release) {
+                return self.report(at, State::Failed(failure), note);
+            }
+            if let Err(error) = self.releases.raise(&mut self.os, &release) {
+                return self.storage_failed(at, error);
+            }
         }
         // Known to run before it runs: if the node stops here, the task is not started a second time.
         self.tasks[at].kept.phase = Phase::Running;

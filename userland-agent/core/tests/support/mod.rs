@@ -26,6 +26,7 @@ pub struct Sim {
     air: BTreeMap<(u64, u64), (bool, Vec<u8>)>,
     order: u64,
     random: u64,
+    publishers: Vec<[u8; 32]>,
     pub loss_permille: u64,
     pub chaos: bool,
     pub restarts: u64,
@@ -34,10 +35,11 @@ pub struct Sim {
 }
 
 /// An agent on what `world` remembers, however often the node goes down while it starts.
-fn boot(world: &Rc<RefCell<World>>, seed: u64, publisher: Option<[u8; 32]>) -> Agent<FakeOs> {
+fn boot(world: &Rc<RefCell<World>>, seed: u64, publishers: &[[u8; 32]]) -> Agent<FakeOs> {
     loop {
         world.borrow_mut().power_cycle();
-        let agent = Agent::new(FakeOs(world.clone()), Config { publisher, ..Config::default() }, seed);
+        let publishers = heapless::Vec::from_slice(publishers).unwrap();
+        let agent = Agent::new(FakeOs(world.clone()), Config { publishers, ..Config::default() }, seed);
         if let Ok(agent) = agent
             && !world.borrow().dead
         {
@@ -48,18 +50,19 @@ fn boot(world: &Rc<RefCell<World>>, seed: u64, publisher: Option<[u8; 32]>) -> A
 
 impl Sim {
     pub fn new(seed: u64) -> Self {
-        Self::of(seed, None)
+        Self::of(seed, &[])
     }
 
-    /// A node that starts only what this publisher signed.
-    pub fn with_publisher(seed: u64, publisher: [u8; 32]) -> Self {
-        Self::of(seed, Some(publisher))
+    /// A node that starts only what these publishers signed.
+    pub fn with_publishers(seed: u64, publishers: &[[u8; 32]]) -> Self {
+        Self::of(seed, publishers)
     }
 
-    fn of(seed: u64, publisher: Option<[u8; 32]>) -> Self {
+    fn of(seed: u64, publishers: &[[u8; 32]]) -> Self {
         let world = Rc::new(RefCell::new(World::default()));
         Self {
-            agent: boot(&world, seed, publisher),
+            agent: boot(&world, seed, publishers),
+            publishers: publishers.to_vec(),
             world,
             gateway: Gateway::new(seed + 1000),
             air: BTreeMap::new(),
@@ -79,7 +82,7 @@ impl Sim {
     pub fn restart(&mut self) {
         self.restarts += 1;
         let seed = self.dice(u64::MAX);
-        self.agent = boot(&self.world, seed, None);
+        self.agent = boot(&self.world, seed, &self.publishers);
     }
 
     pub fn dice(&mut self, sides: u64) -> u64 {

@@ -1,7 +1,9 @@
 //! The system under the agent, in memory.
 
-use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
-use node_proto::{Arch, Inventory, Power, Runtimes, TaskHandle};
+use agent_core::{
+    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+};
+use node_proto::{Arch, Failure, Inventory, Power, Runtimes, TaskHandle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -25,6 +27,10 @@ pub struct World {
     pub images: BTreeMap<Digest, Vec<u8>>,
     pub sent: Vec<Vec<u8>>,
     pub starts: Vec<TaskHandle>,
+    /// Bytes of each task's image that the executor was shown, and the most at once.
+    pub shown: BTreeMap<TaskHandle, (u32, usize)>,
+    /// An image with this byte could never run.
+    pub bad_byte: Option<u8>,
     /// What the last task started was given: entry and arguments.
     pub started_with: (String, Vec<u8>),
     pub delivered: Vec<(TaskHandle, Vec<u8>)>,
@@ -64,6 +70,8 @@ impl Default for World {
             images: BTreeMap::new(),
             sent: Vec::new(),
             starts: Vec::new(),
+            shown: BTreeMap::new(),
+            bad_byte: None,
             started_with: Default::default(),
             delivered: Vec::new(),
             kills: Vec::new(),
@@ -193,6 +201,19 @@ impl Os for FakeOs {
         self.0.borrow_mut().write(|world| {
             world.images.remove(image);
         })
+    }
+
+    fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError> {
+        let mut world = self.0.borrow_mut();
+        let bad = world.bad_byte.is_some_and(|bad| piece.bytes.contains(&bad));
+        let (shown, most) = world.shown.entry(piece.task).or_default();
+        if piece.offset == 0 {
+            *shown = 0;
+        }
+        assert_eq!(piece.offset, *shown, "in order");
+        *shown += piece.bytes.len() as u32;
+        *most = piece.bytes.len().max(*most);
+        if bad { Err(StartError { failure: Failure::Image, note: "a bad byte".into() }) } else { Ok(()) }
     }
 
     fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {

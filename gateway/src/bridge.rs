@@ -78,6 +78,8 @@ pub enum ToNode {
         cpu_permille: u16,
         /// Memory, bytes.
         mem_bytes: u32,
+        /// LEDs that it is to have for itself.
+        leds: u8,
         /// What it may call, a [`node_proto::Capabilities`] set.
         capabilities: u16,
         /// How long it may run, seconds; 0 for as long as it likes.

@@ -17,7 +17,7 @@ mod slot;
 pub mod syscall;
 
 pub use budget::Budget;
-pub use ledger::{Capacity, Ledger, Refusal};
+pub use ledger::{Capacity, Ledger, Leds, Refusal};
 pub use slot::{Cause, Impossible, Slot, SlotEvent};
 
 /// What a task may call, as a bit set. The values are on the wire: `node_proto::Capabilities`.
@@ -55,6 +55,8 @@ pub struct Grant {
     pub mem_bytes: u32,
     /// Image storage, bytes.
     pub flash_bytes: u32,
+    /// LEDs (or whatever else a board switches), for nobody else as long as it holds them.
+    pub leds: u8,
     /// What it may call.
     pub capabilities: Capabilities,
     /// True: the CPU share is a ceiling. False: what nobody else uses may be had on top.

@@ -1,9 +1,10 @@
 //! What must hold for any sequence of events.
 
-use grants::{Budget, Capabilities, Capacity, Cause, Grant, Ledger, Refusal, Slot, SlotEvent, syscall};
+use grants::{Budget, Capabilities, Capacity, Cause, Grant, Ledger, Leds, Refusal, Slot, SlotEvent, syscall};
 use proptest::{collection::vec, prelude::*};
 
-const CAPACITY: Capacity = Capacity { cpu_permille: 1000, mem_bytes: 64 << 10, flash_bytes: 256 << 10 };
+const CAPACITY: Capacity =
+    Capacity { cpu_permille: 1000, mem_bytes: 64 << 10, flash_bytes: 256 << 10, leds: 5 };
 
 fn event() -> impl Strategy<Value = SlotEvent> {
     prop_oneof![
@@ -20,13 +21,13 @@ fn event() -> impl Strategy<Value = SlotEvent> {
 
 proptest! {
     #[test]
-    fn the_node_is_never_oversubscribed(steps in vec((0usize..10, any::<bool>(), 0u16..1200, 0u32..(80 << 10), 0u32..(300 << 10)), 0..80)) {
+    fn the_node_is_never_oversubscribed(steps in vec((0usize..10, any::<bool>(), 0u16..1200, 0u32..(80 << 10), 0u32..(300 << 10), 0u8..4), 0..80)) {
         let mut ledger: Ledger<8> = Ledger::new(CAPACITY);
-        for (slot, reserve, cpu_permille, mem_bytes, flash_bytes) in steps {
+        for (slot, reserve, cpu_permille, mem_bytes, flash_bytes, leds) in steps {
             if reserve {
-                let grant = Grant { cpu_permille, mem_bytes, flash_bytes, capabilities: Capabilities(0), strict: true };
+                let grant = Grant { cpu_permille, mem_bytes, flash_bytes, leds, capabilities: Capabilities(0), strict: true };
                 let free = ledger.free();
-                let fits = cpu_permille <= free.cpu_permille && mem_bytes <= free.mem_bytes && flash_bytes <= free.flash_bytes;
+                let fits = cpu_permille <= free.cpu_permille && mem_bytes <= free.mem_bytes && flash_bytes <= free.flash_bytes && leds <= free.leds;
                 match ledger.reserve(slot, grant) {
                     Ok(()) => prop_assert!(fits),
                     Err(Refusal::NoSlot) => prop_assert!(slot >= 8),
@@ -42,6 +43,15 @@ proptest! {
             });
             prop_assert!(cpu <= 1000 && mem <= 64 << 10 && flash <= 256 << 10);
             prop_assert_eq!(ledger.free().mem_bytes as u64, (64 << 10) - mem);
+            // Every LED has at most one holder, and everybody has as many as were granted.
+            let mut held = 0u32;
+            for slot in 0..8 {
+                let leds = ledger.leds(slot);
+                prop_assert_eq!(leds.0 & held, 0);
+                prop_assert_eq!(leds.0.count_ones(), ledger.grant(slot).map_or(0, |grant| grant.leds.into()));
+                held |= leds.0;
+            }
+            prop_assert!(held < 1 << 5);
         }
     }
 
@@ -119,4 +129,14 @@ fn eight_slots_fit_the_capsule_budget() {
     let size = size_of::<Ledger<8>>() + 8 * (size_of::<Budget>() + size_of::<Slot>());
     println!("ledger, budgets and states of 8 slots: {size} bytes on this machine");
     assert!(size <= 2048, "budget: capsule RAM 2 KB");
+}
+
+#[test]
+fn a_task_counts_its_own_leds() {
+    let own = Leds(0b10110);
+    assert_eq!([0, 1, 2, 3].map(|index| own.of_task(index)), [Some(1), Some(2), Some(4), None]);
+    assert_eq!(
+        (Leds(0).of_task(0), Leds(u32::MAX).of_task(31), Leds(u32::MAX).of_task(32)),
+        (None, Some(31), None)
+    );
 }

@@ -22,6 +22,7 @@ pub(super) struct Plan {
     pub uri: String,
     pub cpu_permille: u16,
     pub mem_bytes: u32,
+    pub leds: u8,
     pub capabilities: u16,
     pub max_run_s: u32,
     /// The publisher's signed manifest, if the framework knows it.
@@ -92,6 +93,7 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
     let plan = Plan {
         cpu_permille,
         mem_bytes: bytes_of_milli_mb(granted.milli("mem")),
+        leds: leds(&granted)?,
         capabilities: capabilities(task, &granted)?,
         max_run_s,
         manifest: manifest(task)?,
@@ -178,8 +180,17 @@ fn words(command: &CommandInfo, uri: &str) -> Result<(String, Vec<u8>, Vec<u8>),
 
 /// By the label, or: log, message, sleep and time for everyone, devices for those who hold the resource. What a task
 /// keeps by key is the node's memory beyond the grant: only the label gives that.
+/// LEDs that the task holds. One belongs to one task at a time: there is no part of one.
+fn leds(granted: &Scalars) -> Result<u8, String> {
+    let milli = granted.milli("leds");
+    match u8::try_from(milli / 1000) {
+        Ok(leds) if milli % 1000 == 0 => Ok(leds),
+        _ => Err(format!("leds: {} is no number of LEDs: each belongs to one task", granted.get("leds"))),
+    }
+}
+
 fn capabilities(task: &TaskInfo, granted: &Scalars) -> Result<u16, String> {
-    let named = [
+    let known = [
         ("log", Capabilities::LOG),
         ("message", Capabilities::MESSAGE),
         ("sleep", Capabilities::SLEEP),
@@ -199,13 +210,18 @@ fn capabilities(task: &TaskInfo, granted: &Scalars) -> Result<u16, String> {
         }
         return Ok(set);
     };
-    label.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(0, |set, name| {
-        let (_, bit) = named
-            .iter()
-            .find(|(known, _)| *known == name)
-            .ok_or_else(|| format!("label {CAPABILITY_LABEL}: unknown capability '{name}'"))?;
-        Ok(set | bit)
-    })
+    let named =
+        label.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(0, |set, name| {
+            let (_, bit) = known
+                .iter()
+                .find(|(known, _)| *known == name)
+                .ok_or_else(|| format!("label {CAPABILITY_LABEL}: unknown capability '{name}'"))?;
+            Ok::<u16, String>(set | bit)
+        })?;
+    if Capabilities(named).has(Capabilities::LED) && granted.milli("leds") == 0 {
+        return Err(format!("label {CAPABILITY_LABEL}: led needs a resource leds"));
+    }
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -310,5 +326,14 @@ mod tests {
             Capabilities(plan(&with_led, None, false).unwrap().capabilities)
                 .has(Capabilities::LED | Capabilities::LOG)
         );
+        assert_eq!(plan(&with_led, None, false).unwrap().leds, 1);
+        let label = Label { key: CAPABILITY_LABEL.into(), value: Some("led".into()) };
+        with_led.labels = Some(Labels { labels: vec![label] });
+        assert_eq!(plan(&with_led, None, false).unwrap().leds, 1);
+        with_led.resources.pop();
+        assert!(plan(&with_led, None, false).unwrap_err().contains("needs a resource leds"));
+        with_led.labels = None;
+        with_led.resources.push(scalar("leds", 0.5));
+        assert!(plan(&with_led, None, false).unwrap_err().contains("each belongs to one task"));
     }
 }

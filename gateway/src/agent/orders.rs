@@ -232,6 +232,7 @@ impl Agents {
             document,
             cpu_permille: plan.cpu_permille,
             mem_bytes: plan.mem_bytes,
+            leds: plan.leds,
             capabilities: plan.capabilities,
             max_run_s: plan.max_run_s,
         };

@@ -383,6 +383,7 @@ impl Sessions {
                 document,
                 cpu_permille,
                 mem_bytes,
+                leds,
                 capabilities,
                 max_run_s,
             } => {
@@ -407,6 +408,7 @@ impl Sessions {
                     kind,
                     cpu_permille,
                     mem_bytes,
+                    leds,
                     capabilities: node_proto::Capabilities(capabilities),
                     max_run_s,
                 })

@@ -364,6 +364,7 @@ impl World {
             document: vec![1, 2, 3],
             cpu_permille: 10,
             mem_bytes: 1024,
+            leds: 0,
             capabilities: 1,
             max_run_s: 0,
         };

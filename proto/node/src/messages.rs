@@ -247,6 +247,8 @@ pub struct Launch {
     pub cpu_permille: u16,
     /// Granted memory, bytes.
     pub mem_bytes: u32,
+    /// LEDs that it is to have for itself.
+    pub leds: u8,
     /// What it may call.
     pub capabilities: Capabilities,
     /// How long it may run before it fails with [`Failure::Timeout`], seconds; 0 for as long as it likes.

@@ -1,7 +1,7 @@
 //! The committed images do what the README says, under the real executor.
 
 use agent_wasm::{Config, Event, Executor, Host, HostError, Launch, StartError, Trap};
-use grants::{Capabilities, Grant};
+use grants::{Capabilities, Grant, Leds};
 use node_proto::Check;
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
@@ -40,6 +40,7 @@ fn start(executor: &mut Executor, name: &str, args: &[u8], capabilities: u16) ->
         cpu_permille: 500,
         mem_bytes: MEM,
         flash_bytes: 0,
+        leds: 0,
         capabilities: Capabilities(capabilities),
         strict: true,
     };
@@ -52,6 +53,7 @@ fn start(executor: &mut Executor, name: &str, args: &[u8], capabilities: u16) ->
         data: b"",
         check: (name == "count").then_some(CHECK),
         grant,
+        leds: Leds(u32::MAX),
     };
     executor.start(&launch, 0)
 }

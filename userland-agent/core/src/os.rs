@@ -1,6 +1,6 @@
 //! What the agent asks of the system under it.
 
-use grants::Grant;
+use grants::{Grant, Leds};
 use node_proto::{Document, Failure, Inventory, Kind, Power, TaskHandle};
 
 /// First half of an image's SHA-256: its name on the node.
@@ -80,6 +80,8 @@ pub struct Start<'a> {
     pub document: Document<'a>,
     /// What it may use.
     pub grant: Grant,
+    /// Which of the node's LEDs are its own.
+    pub leds: Leds,
 }
 
 /// Why a task was not started.

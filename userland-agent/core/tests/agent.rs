@@ -3,6 +3,7 @@
 mod support;
 
 use agent_core::{Event, Link, StorageError};
+use grants::Leds;
 use node_coap::Code;
 use node_proto::{Capabilities, Failure, Kind, Launch, Order, State};
 use support::gateway::Told;
@@ -365,4 +366,27 @@ fn a_node_with_full_storage_starts_all_the_same() {
     let world = std::rc::Rc::new(std::cell::RefCell::new(world));
     let agent = agent_core::Agent::new(FakeOs(world), agent_core::Config::default(), 5).unwrap();
     assert_eq!(agent.counters().storage_errors, 1);
+}
+
+/// The rule for what more than one task would like to switch: it belongs to one at a time.
+#[test]
+fn an_led_belongs_to_one_task_at_a_time() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().inventory.leds = 3;
+    sim.restart();
+    sim.world.borrow_mut().script = vec![(60_000, Event::Exited(0))];
+    for (task, leds) in [(1, 2), (2, 1), (3, 1)] {
+        let launch = sim.prepare(task, 100);
+        sim.gateway.order(Order::Launch(Launch { leds, ..launch }));
+    }
+    sim.until("refused", |sim| sim.ended(3));
+    assert_eq!(sim.states(3), [State::Failed(Failure::Resources)], "there is none left");
+    sim.until("both run", |sim| [1, 2].iter().all(|task| sim.starts(*task) == 1));
+    assert_eq!(sim.world.borrow().leds, [(1, Leds(0b011)), (2, Leds(0b100))].into());
+    sim.until("ended", |sim| sim.ended(1) && sim.ended(2));
+    sim.launch(4, 100);
+    let launch = sim.prepare(5, 100);
+    sim.gateway.order(Order::Launch(Launch { leds: 3, ..launch }));
+    sim.until("runs", |sim| sim.starts(5) == 1);
+    assert_eq!(sim.world.borrow().leds[&5], Leds(0b111), "they are free again");
 }

@@ -177,6 +177,7 @@ impl Os for PosixOs {
             data: start.document.data,
             check: start.document.check,
             grant: start.grant,
+            leds: start.leds,
         };
         let now_ms = self.now_ms();
         self.executor.start(&launch, now_ms).map_err(refused)

@@ -12,7 +12,7 @@
 //! | `sleep_ms(ms)` | SLEEP | comes back after at least so many milliseconds |
 //! | `time_ms() -> i64` | TIME | milliseconds since the node started |
 //! | `sensor_read(index, out) -> i32` | SENSOR | writes a little-endian i32 in thousandths of the unit |
-//! | `led_set(index, on) -> i32` | LED | switches an LED |
+//! | `led_set(index, on) -> i32` | LED | switches one of the task's own LEDs, from 0 |
 //! | `kv_get(key, key_len, out, out_len) -> i32` | KV | copies a value as far as it fits; its whole length |
 //! | `kv_set(key, key_len, value, value_len) -> i32` | KV | keeps a value in place of the one before |
 //! | `kv_delete(key, key_len) -> i32` | KV | forgets a value |

@@ -5,7 +5,7 @@ use crate::host::Host;
 use crate::module;
 use crate::task::Task;
 use alloc::vec::Vec;
-use grants::Grant;
+use grants::{Grant, Leds};
 
 #[cfg(doc)]
 use crate::abi;
@@ -49,6 +49,8 @@ pub struct Launch<'a> {
     pub check: Option<node_proto::Check<'a>>,
     /// What it may use.
     pub grant: Grant,
+    /// Which of the node's LEDs are its own.
+    pub leds: Leds,
 }
 
 /// Runs modules under their grants.

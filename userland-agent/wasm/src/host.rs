@@ -14,7 +14,7 @@ pub trait Host {
     /// Reads a sensor, in thousandths of its unit.
     fn sensor_read(&mut self, task: u16, index: u32) -> Result<i32, HostError>;
     /// Switches an LED.
-    fn led_set(&mut self, task: u16, index: u32, on: bool) -> Result<(), HostError>;
+    fn led_set(&mut self, task: u16, led: u32, on: bool) -> Result<(), HostError>;
 
     /// The value of a key; `None` for none.
     fn kv_get<'a>(

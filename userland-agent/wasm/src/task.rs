@@ -49,6 +49,7 @@ pub(crate) struct Task {
     checker: Option<Checker>,
     budget: Budget,
     mem_granted: u32,
+    leds: grants::Leds,
     end: Option<Event>,
 }
 
@@ -68,6 +69,7 @@ impl Task {
             checker: launch.check.map(|check| Checker::new(&check, now_ms)),
             budget,
             mem_granted: launch.grant.mem_bytes,
+            leds: launch.leds,
             end: None,
         })
     }
@@ -316,7 +318,10 @@ impl Task {
     fn device(&mut self, pause: Pause, host: &mut impl Host) -> Option<Val> {
         let code = match pause {
             Pause::Sleep { .. } | Pause::Receive { .. } => return None,
-            Pause::Led { index, on } => host.led_set(self.task, index, on).map_or(abi::E_NODEV, |()| 0),
+            Pause::Led { index, on } => {
+                let set = |led| host.led_set(self.task, led, on).ok();
+                self.leds.of_task(index).and_then(set).map_or(abi::E_NODEV, |()| 0)
+            }
             Pause::Sensor { index, out } => match host.sensor_read(self.task, index) {
                 Err(HostError) => abi::E_NODEV,
                 Ok(value) => {

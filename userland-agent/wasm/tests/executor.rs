@@ -3,7 +3,7 @@
 mod support;
 
 use agent_wasm::{Config, Event, Executor, Launch, StartError, Trap};
-use grants::Capabilities;
+use grants::{Capabilities, Leds};
 use node_proto::Check;
 use proptest::prelude::*;
 use support::*;
@@ -184,7 +184,7 @@ proptest! {
     fn any_bytes_are_refused_or_run_without_harm(mut image in prop::collection::vec(any::<u8>(), 0..200), cut in 0usize..400, flip in any::<(usize, u8)>()) {
         let mut executor = Executor::new(Config::default());
         let launch = |image: &[u8], executor: &mut Executor| {
-            let launch = Launch { task: 1, image, entry: "", args: b"", env: b"", data: b"", check: None, grant: grant(200, 70_000, ALL) };
+            let launch = Launch { task: 1, image, entry: "", args: b"", env: b"", data: b"", check: None, grant: grant(200, 70_000, ALL), leds: Leds(0) };
             if executor.start(&launch, 0).is_ok() {
                 run(executor, &mut Board::default(), 300);
                 executor.kill(1);
@@ -326,7 +326,7 @@ fn a_check_that_is_not_there_is_an_image_that_cannot_run() {
     let image = wat::parse_str(SLEEPER).unwrap();
     let check = Some(check("no", 1));
     let (args, env, data, grant) = (b"", b"", b"", grant(500, 70_000, ALL));
-    let launch = Launch { task: 1, image: &image, entry: "", args, env, data, check, grant };
+    let launch = Launch { task: 1, image: &image, entry: "", args, env, data, check, grant, leds: Leds(0) };
     let refused = Executor::new(Config::default()).start(&launch, 0);
     assert_eq!(refused, Err(StartError::NoEntry("no".into())));
 }

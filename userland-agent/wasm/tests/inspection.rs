@@ -4,7 +4,7 @@ mod support;
 
 use agent_wasm::inspect::{has_floats, inspect, validate};
 use agent_wasm::{Config, Executor, Launch, StartError};
-use grants::Capabilities;
+use grants::{Capabilities, Leds};
 use node_proto::limits::STATUS_NOTE_MAX;
 use proptest::prelude::*;
 use support::*;
@@ -128,6 +128,7 @@ proptest! {
         let looked = inspect(&image).and_then(|of| of.admit("", None, Capabilities(ALL), 70_000)).and_then(|()| validate(&image));
         let launch = Launch {
             task: 1, image: &image, entry: "", args: b"", env: b"", data: b"", check: None, grant: grant(100, 70_000, ALL),
+            leds: Leds(0),
         };
         let started = Executor::new(Config::default()).start(&launch, 0);
         if looked.is_err() || started.is_ok() {

@@ -129,6 +129,7 @@ fn sizes() -> Result<()> {
         kind: Kind::Wasm,
         cpu_permille: 250,
         mem_bytes: 32 << 10,
+        leds: 1,
         capabilities: Capabilities(0x3f),
         max_run_s: 86_400,
     };

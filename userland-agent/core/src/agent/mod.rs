@@ -172,6 +172,7 @@ impl<O: Os> Agent<O> {
         let mut ledger = Ledger::new(Capacity {
             cpu_permille: has.cpu_permille,
             mem_bytes: has.mem_bytes,
+            leds: has.leds,
             flash_bytes: u32::MAX, // images are shared between tasks: `Images` keeps their book
         });
         for slot in 0..TASKS_MAX as u8 {
@@ -379,6 +380,7 @@ fn grant_of(launch: &Launch) -> Grant {
         cpu_permille: launch.cpu_permille,
         mem_bytes: launch.mem_bytes,
         flash_bytes: 0,
+        leds: launch.leds,
         capabilities: grants::Capabilities(launch.capabilities.0),
         strict: true,
     }

@@ -88,8 +88,8 @@ impl<O: Os> Agent<O> {
         if launch.capabilities.has(Capabilities::SENSOR) && has.sensors == 0 {
             return Some((Failure::Capability, "node has no sensor"));
         }
-        if launch.capabilities.has(Capabilities::LED) && has.leds == 0 {
-            return Some((Failure::Capability, "node has no LED"));
+        if launch.capabilities.has(Capabilities::LED) && launch.leds == 0 {
+            return Some((Failure::Capability, "no LED of its own granted"));
         }
         if launch.image_len == 0 || launch.image_len > IMAGE_MAX.min(has.flash_bytes) {
             return Some((Failure::Resources, "image too large for node"));
@@ -102,6 +102,7 @@ impl<O: Os> Agent<O> {
             Refusal::Cpu(_) => (Failure::Resources, "not enough cpu left"),
             Refusal::Memory(_) => (Failure::Resources, "not enough memory left"),
             Refusal::Flash(_) => (Failure::Resources, "not enough flash left"),
+            Refusal::Leds(_) => (Failure::Resources, "not enough LEDs left"),
             Refusal::NoSlot | Refusal::Taken => (Failure::Resources, "no slot left"),
         })
     }

@@ -97,6 +97,7 @@ impl<O: Os> Agent<O> {
             self.report(at, State::Failed(Failure::Fetch), "document cannot be read");
             return;
         };
+        let slot = self.tasks[at].slot;
         let started = self.os.start(&Start {
             task: launch.task,
             image: launch.digest,
@@ -104,6 +105,7 @@ impl<O: Os> Agent<O> {
             kind: launch.kind,
             document,
             grant: grant_of(&launch),
+            leds: self.ledger.leds(slot.into()),
         });
         match started {
             Ok(()) => {

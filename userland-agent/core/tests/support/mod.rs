@@ -173,6 +173,7 @@ impl Sim {
             kind: Kind::Wasm,
             cpu_permille: 100,
             mem_bytes: 1000,
+            leds: 0,
             capabilities: Capabilities(Capabilities::LOG | Capabilities::MESSAGE),
             max_run_s: 0,
         };

@@ -3,6 +3,7 @@
 use agent_core::{
     Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
 };
+use grants::Leds;
 use node_proto::{Arch, Failure, Inventory, Power, Runtimes, TaskHandle};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +32,8 @@ pub struct World {
     pub shown: BTreeMap<TaskHandle, (u32, usize)>,
     /// An image with this byte could never run.
     pub bad_byte: Option<u8>,
+    /// The LEDs of each task that was started.
+    pub leds: BTreeMap<TaskHandle, Leds>,
     /// What the last task started was given: entry and arguments.
     pub started_with: (String, Vec<u8>),
     pub delivered: Vec<(TaskHandle, Vec<u8>)>,
@@ -72,6 +75,7 @@ impl Default for World {
             starts: Vec::new(),
             shown: BTreeMap::new(),
             bad_byte: None,
+            leds: BTreeMap::new(),
             started_with: Default::default(),
             delivered: Vec::new(),
             kills: Vec::new(),
@@ -224,6 +228,7 @@ impl Os for FakeOs {
         let held = world.images.get(&start.image).cloned().unwrap_or_default();
         assert_eq!(super::digest(&held), start.image, "only a checked image is started");
         world.starts.push(start.task);
+        world.leds.insert(start.task, start.leds);
         world.started_with = (start.document.entry.into(), start.document.args.to_vec());
         let now = world.now;
         let events = world.script.iter().map(|(after, event)| (now + after, event.clone())).collect();

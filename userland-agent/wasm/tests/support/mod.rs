@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test uses what it needs")]
 
 use agent_wasm::{Config, Event, Executor, Host, HostError, Launch, StartError};
-use grants::{Capabilities, Grant};
+use grants::{Capabilities, Grant, Leds};
 use node_proto::Check;
 
 /// Every capability.
@@ -25,13 +25,21 @@ impl Host for Board {
 }
 
 pub fn grant(cpu_permille: u16, mem_bytes: u32, capabilities: u16) -> Grant {
-    Grant { cpu_permille, mem_bytes, flash_bytes: 0, capabilities: Capabilities(capabilities), strict: true }
+    Grant {
+        cpu_permille,
+        mem_bytes,
+        flash_bytes: 0,
+        leds: 0,
+        capabilities: Capabilities(capabilities),
+        strict: true,
+    }
 }
 
 pub fn start(executor: &mut Executor, task: u16, text: &str, grant: Grant) -> Result<(), StartError> {
     let image = wat::parse_str(text).unwrap();
     let (args, env, data) = (b"one\0two\0", b"A=1\0", b"d4t");
-    let launch = Launch { task, image: &image, entry: "", args, env, data, check: None, grant };
+    let launch =
+        Launch { task, image: &image, entry: "", args, env, data, check: None, grant, leds: Leds(u32::MAX) };
     executor.start(&launch, 0)
 }
 
@@ -46,6 +54,7 @@ pub fn start_checked(executor: &mut Executor, text: &str, check: Check<'_>) {
         data: b"",
         check: Some(check),
         grant: grant(500, 70_000, ALL),
+        leds: Leds(u32::MAX),
     };
     executor.start(&launch, 0).unwrap();
 }

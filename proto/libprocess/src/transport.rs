@@ -1,21 +1,22 @@
 //! Sockets: a listener for all actors here, one connection to each address there.
 
+mod serve;
+
+pub use serve::serve_stream;
+
 use crate::tls::{Stream, Tls};
-use crate::wire::{self, Kind, Message, Upid};
+use crate::wire::{self, Message, Upid};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::{BodyExt, Full};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,8 +32,6 @@ const QUEUE_MAX: usize = 65_536;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be open before its first request.
 const FIRST_REQUEST: Duration = Duration::from_secs(60);
-/// How long the body of a request may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// First byte of a TLS connection (RFC 8446 §5.1: handshake).
 const TLS_HANDSHAKE: u8 = 0x16;
 /// Messages put into one write.
@@ -328,70 +327,7 @@ async fn serve(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) 
                 refused.totals.connections_refused.fetch_add(1, Relaxed);
                 return;
             };
-            let asked = Arc::new(AtomicBool::new(false));
-            let has_asked = asked.clone();
-            let service = service_fn(move |request| {
-                has_asked.store(true, Relaxed);
-                answer(request, config.clone(), shared.clone())
-            });
-            // No header time-out: a master's connection may be idle for as long as it likes.
-            let mut http = hyper::server::conn::http1::Builder::new();
-            http.half_close(true);
-            let connection = http.serve_connection(TokioIo::new(stream), service);
-            // But one that has never asked for anything takes the place of one that does.
-            let silent = async {
-                tokio::time::sleep(FIRST_REQUEST).await;
-                if asked.load(Relaxed) {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                },
-                () = silent => drop(refused.totals.connections_refused.fetch_add(1, Relaxed)),
-            }
+            serve::converse(stream, config, shared).await;
         });
     }
-}
-
-async fn answer(
-    request: Request<Incoming>,
-    config: Arc<Config>,
-    shared: Arc<Shared>,
-) -> Result<Response<Body>, Infallible> {
-    let kind = wire::classify(request.method(), request.uri().path(), request.headers());
-    let status = match &kind {
-        Kind::BadPath => Some((StatusCode::BAD_REQUEST, "bad path")),
-        Kind::Message { to, .. } if !(config.is_hosted)(to) => Some((StatusCode::NOT_FOUND, "no such actor")),
-        _ => None,
-    };
-    let (head, body) = request.into_parts();
-    // A body that does not come ends its connection's request, not the connection's silence between requests.
-    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, config.max_body).collect()).await;
-    if let Some((status, why)) = status {
-        shared.totals.refused.fetch_add(1, Relaxed);
-        return Ok(plain(status, why));
-    }
-    let Ok(Ok(body)) = body.map(|body| body.map(|body| body.to_bytes())) else {
-        shared.totals.refused.fetch_add(1, Relaxed);
-        return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "body too large, too slow or cut off"));
-    };
-    match kind {
-        Kind::Message { from, to, name } => {
-            shared.totals.received.fetch_add(1, Relaxed);
-            let message = Message { from, to, name, body };
-            match shared.events.send(Event::Message(message)).await {
-                Ok(()) => Ok(plain(StatusCode::ACCEPTED, "")),
-                Err(_) => Ok(plain(StatusCode::SERVICE_UNAVAILABLE, "stopping")),
-            }
-        }
-        _ => Ok((config.http)(Request::from_parts(head, body)).await),
-    }
-}
-
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut response = Response::new(full(text));
-    *response.status_mut() = status;
-    response
 }

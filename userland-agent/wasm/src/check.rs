@@ -8,9 +8,22 @@ use wasmi::{ResumableCallHostTrap, ResumableCallOutOfFuel, Val};
 pub(crate) enum Probe {
     /// There is none.
     Idle,
+    /// Nor yet: its function has to be translated first, for so much fuel.
+    Untranslated(u64),
     OutOfFuel(ResumableCallOutOfFuel),
     /// A device has answered.
     Suspended(ResumableCallHostTrap, Val),
+}
+
+impl Probe {
+    /// Fuel that its next operation costs, if that is known.
+    pub fn needs(&self) -> u64 {
+        match self {
+            Self::OutOfFuel(call) => call.required_fuel(),
+            Self::Untranslated(needs) => *needs,
+            Self::Idle | Self::Suspended(..) => 0,
+        }
+    }
 }
 
 /// The check of one module.

@@ -11,6 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use wasmi::errors::{ErrorKind, HostError as WasmiHostError};
 use wasmi::{Config as WasmiConfig, Engine, Error, Func, Memory, Module, ResourceLimiter, Store};
 use wasmi_core::LimiterError;
@@ -215,4 +216,16 @@ fn config(floats: bool) -> WasmiConfig {
         .set_max_stack_height(STACK_VALUES_MAX)
         .set_max_cached_stacks(1);
     config
+}
+
+/// Where a piece of memory is; `None` if it has no end.
+pub(crate) fn range((ptr, len): Piece) -> Option<Range<usize>> {
+    let start = ptr as usize;
+    Some(start..start.checked_add(len as usize)?)
+}
+
+/// A key in a module's memory, copied: what is written for it may overlap.
+pub(crate) fn key_in(memory: &[u8], key: Piece) -> Option<Vec<u8>> {
+    let key = memory.get(range(key)?)?;
+    (1..=abi::KV_KEY_MAX).contains(&key.len()).then(|| key.into())
 }

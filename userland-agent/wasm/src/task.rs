@@ -6,15 +6,16 @@ use crate::event::{Event, Trap, Usage};
 use crate::executor::Launch;
 use crate::host::{Host, HostError};
 use crate::kv::KvError;
-use crate::module::{Loaded, Pause, Piece};
+use crate::module::{Loaded, Pause, key_in, range};
 use alloc::vec::Vec;
-use core::ops::Range;
 use grants::{Budget, Cause, Slot, SlotEvent};
 use wasmi::{Error, ResumableCall, ResumableCallHostTrap, ResumableCallOutOfFuel, Val};
 
 /// Where a module is in its run.
 enum Run {
     Fresh,
+    /// The same, but its entry has to be translated first, for so much fuel: there is no call yet to go on with.
+    Untranslated(u64),
     OutOfFuel(ResumableCallOutOfFuel),
     /// Suspended in a call until a time, or until something comes.
     Waiting {
@@ -222,21 +223,23 @@ impl Task {
         let (Some(checker), Some(check)) = (&mut self.checker, self.loaded.check) else { return };
         let probe = checker.take_probe(now_ms);
         let mut fuel = self.budget.remaining();
-        if let Probe::OutOfFuel(call) = &probe {
-            fuel = fuel.max(call.required_fuel());
-        }
+        fuel = fuel.max(probe.needs());
+        let begins = matches!(probe, Probe::Idle | Probe::Untranslated(_));
         let store = &mut self.loaded.store;
         store.data_mut().now_ms = now_ms;
         let mut result = [Val::I32(0)];
         let outcome = store.set_fuel(fuel).and_then(|()| match probe {
             Probe::OutOfFuel(call) => call.resume(&mut *store, &mut result),
             Probe::Suspended(call, input) => call.resume(&mut *store, &[input], &mut result),
-            Probe::Idle => check.call_resumable(&mut *store, &[], &mut result),
+            Probe::Idle | Probe::Untranslated(_) => check.call_resumable(&mut *store, &[], &mut result),
         });
         let left = store.get_fuel().unwrap_or(0);
         self.budget.charge(fuel.saturating_sub(left).max(1));
         match outcome {
             Ok(ResumableCall::Finished) => self.checked(result[0].i32(), now_ms),
+            Ok(ResumableCall::OutOfFuel(call)) if begins && left == fuel => {
+                self.go_on_checking(Probe::Untranslated(call.required_fuel()));
+            }
             Ok(ResumableCall::OutOfFuel(call)) => self.go_on_checking(Probe::OutOfFuel(call)),
             Ok(ResumableCall::HostTrap(call)) => {
                 let asked = call.host_error().downcast_ref::<Pause>().copied();
@@ -267,15 +270,20 @@ impl Task {
     fn slice(&mut self, host: &mut impl Host, now_ms: u64) {
         let mut fuel = self.budget.remaining();
         let run = core::mem::replace(&mut self.run, Run::Nothing);
-        if let Run::OutOfFuel(call) = &run {
-            // One operation may cost more than what is left: it is let through and paid by the next windows.
-            fuel = fuel.max(call.required_fuel());
-        }
+        // One operation may cost more than what is left: it is let through and paid by the next windows.
+        fuel = fuel.max(match &run {
+            Run::OutOfFuel(call) => call.required_fuel(),
+            Run::Untranslated(needs) => *needs,
+            _ => 0,
+        });
+        let begins = matches!(run, Run::Fresh | Run::Untranslated(_));
         let store = &mut self.loaded.store;
         store.data_mut().now_ms = now_ms;
         let mut result = [Val::I32(0)];
         let outcome = store.set_fuel(fuel).and_then(|()| match run {
-            Run::Fresh => self.loaded.entry.call_resumable(&mut *store, &[], &mut result),
+            Run::Fresh | Run::Untranslated(_) => {
+                self.loaded.entry.call_resumable(&mut *store, &[], &mut result)
+            }
             Run::OutOfFuel(call) => call.resume(&mut *store, &mut result),
             Run::Waiting { call, .. } => {
                 let input: Vec<Val> = self.input.take().into_iter().collect();
@@ -289,6 +297,10 @@ impl Task {
             Ok(ResumableCall::Finished) => {
                 let code = result[0].i32().unwrap_or(0);
                 self.finish(Cause::Exited(code), Event::Exited(code));
+            }
+            // Nothing of it has run: wasmi has no frame for it, and panics if it is resumed.
+            Ok(ResumableCall::OutOfFuel(call)) if begins && left == fuel => {
+                self.run = Run::Untranslated(call.required_fuel());
             }
             Ok(ResumableCall::OutOfFuel(call)) => self.run = Run::OutOfFuel(call),
             Ok(ResumableCall::HostTrap(call)) => self.suspended(call, host, now_ms),
@@ -388,15 +400,4 @@ impl Task {
             None => self.finish(Cause::Fault, Event::Trapped(Trap::of(error))),
         }
     }
-}
-
-fn range((ptr, len): Piece) -> Option<Range<usize>> {
-    let start = ptr as usize;
-    Some(start..start.checked_add(len as usize)?)
-}
-
-/// A key in a module's memory, copied: what is written for it may overlap.
-fn key_in(memory: &[u8], key: Piece) -> Option<Vec<u8>> {
-    let key = memory.get(range(key)?)?;
-    (1..=abi::KV_KEY_MAX).contains(&key.len()).then(|| key.into())
 }

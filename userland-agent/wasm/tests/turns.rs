@@ -3,6 +3,7 @@
 mod support;
 
 use agent_wasm::{Config, Event, Executor};
+use node_proto::Check;
 use support::*;
 
 const SPIN: &str = r#"(module (func (export "run") (result i32) (loop (br 0)) (i32.const 0)))"#;
@@ -115,4 +116,33 @@ fn usage_counts_what_was_taken_not_what_was_refused() {
     let usage = executor.usage(1).unwrap();
     assert_eq!((usage.mem_bytes, usage.mem_peak_bytes), (131_072, 131_072));
     assert_eq!((usage.messages, usage.message_bytes, usage.log_bytes), (8, 80, 1_000));
+}
+
+/// A body whose translation alone costs more than a window's budget.
+fn long_body() -> String {
+    "(drop (i32.add (i32.const 1) (i32.const 2)))".repeat(2_000)
+}
+
+#[test]
+fn an_entry_that_costs_more_to_translate_than_a_window_has_runs_all_the_same() {
+    let text = format!(r#"(module (func (export "run") (result i32) {} (i32.const 7)))"#, long_body());
+    let mut executor = Executor::new(Config { fuel_per_ms: 10, ..Config::default() });
+    start(&mut executor, 1, &text, grant(10, 0, 0)).unwrap();
+    let said = timed(&mut executor, 0, 100_000_000);
+    assert!(matches!(said[..], [(1_000.., Event::Exited(7))]), "{said:?}");
+}
+
+#[test]
+fn a_check_that_costs_more_to_translate_than_a_window_has_is_called_all_the_same() {
+    let text = format!(
+        r#"(module (import "micro" "sleep_ms" (func $sleep (param i32)))
+            (func (export "check") (result i32) {} (i32.const 5))
+            (func (export "run") (result i32) (call $sleep (i32.const 100000000)) (i32.const 7)))"#,
+        long_body()
+    );
+    let check = Check { entry: "check", delay_s: 0, interval_s: 1, timeout_s: 0, grace_s: 0, failures: 0 };
+    let mut executor = Executor::new(Config { fuel_per_ms: 10, ..Config::default() });
+    start_checked(&mut executor, &text, check);
+    let said = timed(&mut executor, 0, 10_000_000);
+    assert!(matches!(said[0], (100.., Event::Checked(5))), "{said:?}");
 }

@@ -7,7 +7,7 @@ use agent_core::{Agent, Config, Event as TaskEvent, Link, Peer};
 use node_coap::message::DATAGRAM_MAX;
 use node_coap::{Block, Code, Endpoint, Event, Method, Params, Request, RequestId, Response};
 use node_coap::{Sort, serve_block};
-use node_oscore::{Binding, Context, Window};
+use node_oscore::{Binding, Context, Error, Window};
 use node_proto::limits::TASKS_MAX;
 use node_proto::{
     Capabilities, Command, Failure, Kind, Launch, Order, Power, Registered, TaskHandle, encode, paths,
@@ -56,8 +56,11 @@ impl Gateway {
         let Some(mut incoming) = self.coap.read((), bytes) else { return };
         let mut binding = None;
         if let (Some(context), Sort::Request(request)) = (&mut self.oscore, self.coap.sort((), &incoming)) {
-            let opened =
-                context.open_request(request).expect("what the node sends is well protected and new");
+            let opened = match context.open_request(request) {
+                Ok(opened) => opened,
+                Err(Error::Replayed) => return, // sent again after so long that its message id was forgotten
+                Err(error) => panic!("what the node sends is well protected: {error:?}"),
+            };
             binding = Some(opened.binding);
             incoming = incoming.unwrapped_request(opened.request);
         }

@@ -186,7 +186,8 @@ impl Request {
     /// understood.
     pub fn from_plaintext(text: &[u8]) -> Option<Self> {
         let (number, packet) = from_plaintext(text)?;
-        if number >> 5 != 0 || has_unknown_critical(&packet) {
+        // 0.00 is an empty message, and never protected.
+        if number == 0 || number >> 5 != 0 || has_unknown_critical(&packet) {
             return None;
         }
         read_request(&packet, number).map(|request| Self { confirmable: true, ..request })
@@ -483,6 +484,15 @@ mod tests {
     fn a_poll_is_eleven_bytes_with_its_payload_of_two() {
         let wire = write_request(&Request::post("p", &[1, 0]), 0x1234, &[0xab, 0xcd]).unwrap();
         assert_eq!(wire, [0x42, 0x02, 0x12, 0x34, 0xab, 0xcd, 0xb1, b'p', 0xff, 1, 0]);
+    }
+
+    #[test]
+    fn an_empty_message_is_no_request_inside_a_protected_one() {
+        let request = Request::post("p", &[1]);
+        let mut text = request.to_plaintext();
+        assert_eq!(Request::from_plaintext(&text), Some(request));
+        text[0] = 0;
+        assert_eq!(Request::from_plaintext(&text), None);
     }
 
     #[test]

@@ -90,12 +90,14 @@ pub fn coap(data: &[u8]) {
 /// What OSCORE has inside is read as it was written.
 fn plaintext(bytes: &[u8]) {
     if let Some(request) = Request::from_plaintext(bytes) {
+        // Where one segment of a path ends is not kept: `a/b` is one or two.
         let again = Request::from_plaintext(&request.to_plaintext());
-        assert_eq!(again.map(|again| (again.path, again.payload)), Some((request.path, request.payload)));
+        let kept = |request: Request| (request.method, request.block2, request.echo, request.payload);
+        assert_eq!(again.map(kept), Some(kept(request)));
     }
     if let Some(response) = Response::from_plaintext(bytes) {
         let again = Response::from_plaintext(&response.to_plaintext());
-        assert_eq!(again.map(|again| (again.code, again.payload)), Some((response.code, response.payload)));
+        assert_eq!(again, Some(response));
     }
     let block = Block::at(number(bytes), 6);
     assert!(block.offset() == u64::from(number(bytes)) || number(bytes) % 16 != 0);

@@ -162,7 +162,7 @@ impl Os for MemoryOs {
 
     fn stop(&mut self, task: TaskHandle, _grace_ms: u32) -> bool {
         // Some notice, some do not.
-        task % 2 == 0 && self.0.borrow().running.contains_key(&task)
+        task.is_multiple_of(2) && self.0.borrow().running.contains_key(&task)
     }
 
     fn kill(&mut self, task: TaskHandle) {

@@ -13,6 +13,9 @@ use sha2::Digest as _;
 use std::fs;
 use std::path::Path;
 
+/// What kind of step, and its bytes.
+type Step<'a> = (u8, &'a [u8]);
+
 /// Bytes of the image that is launched.
 const IMAGE: [u8; 150] = [7; 150];
 
@@ -44,13 +47,13 @@ pub fn traffic() -> Vec<Passed> {
     pair.passed
 }
 
-fn script(steps: &[(u8, &[u8])]) -> Vec<u8> {
+fn script(steps: &[Step<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     steps.iter().for_each(|(kind, content)| step(&mut bytes, *kind, content));
     bytes
 }
 
-fn how(how: u8, steps: &[(u8, &[u8])]) -> Vec<u8> {
+fn how(how: u8, steps: &[Step<'_>]) -> Vec<u8> {
     [&[how], script(steps).as_slice()].concat()
 }
 
@@ -67,14 +70,14 @@ pub fn seeds() -> Vec<Seed> {
     let traffic = traffic();
     for (at, passed) in traffic.chunks(12).enumerate() {
         let frames = passed.iter().flat_map(|passed| &passed.frames);
-        let steps: Vec<(u8, &[u8])> = frames.map(|frame| (0, frame.as_slice())).collect();
+        let steps: Vec<Step<'_>> = frames.map(|frame| (0, frame.as_slice())).collect();
         add("lowpan", &format!("traffic-{at}"), script(&steps));
-        let steps: Vec<(u8, &[u8])> = passed.iter().map(|passed| (0, passed.datagram.as_slice())).collect();
+        let steps: Vec<Step<'_>> = passed.iter().map(|passed| (0, passed.datagram.as_slice())).collect();
         add("coap", &format!("traffic-{at}"), script(&steps));
     }
     let mut radio = Stack::new(lowpan::Config::new(Eui64(NODE)));
     let frames = radio.encode(Eui64(fuzz_targets::rig::GATEWAY).link_local(), 5683, 5683, &[9; 300]).unwrap();
-    let inside: Vec<(u8, &[u8])> = frames.iter().map(|frame| (3, &frame[21..])).collect();
+    let inside: Vec<Step<'_>> = frames.iter().map(|frame| (3, &frame[21..])).collect();
     add("lowpan", "fragments", script(&inside));
     add("lowpan", "medium", script(&[(1, &ether::wrap(&frames[0])), (2, &[0, 16]), (1, &ether::wrap(&[]))]));
     let get = datagram(&Request { observe: Some(0), ..Request::get_block("tasks", Block::at(0, 2)) });
@@ -173,7 +176,7 @@ fn nodes() -> Vec<(&'static str, Vec<u8>)> {
     let document =
         postcard::to_allocvec(&Document { entry: "run", args: &[b'a'; 80], ..Document::default() }).unwrap();
     let fields = [&[2, 0, 0, 16], document.as_slice()].concat();
-    let (answer, second): ((u8, &[u8]), (u8, &[u8])) = ((7, b""), (0, &[0xe8, 3]));
+    let (answer, second): (Step<'_>, Step<'_>) = ((7, b""), (0, &[0xe8, 3]));
     let mut life = vec![answer, answer, second, (9, fields.as_slice())];
     life.extend([answer, second].repeat(12));
     life.extend([(10, &[2, 0xf4, 1][..]), answer, second, answer, (11, b""), answer, second, answer]);
@@ -232,14 +235,14 @@ fn get(request: &Request) -> Vec<u8> {
 /// Scripts of [`fuzz_targets::sessions`].
 fn gateways() -> Vec<(&'static str, Vec<u8>)> {
     let message = |name: &str| messages().into_iter().find(|(held, _)| *held == name).unwrap().1;
-    let (register, other): ((u8, &[u8]), (u8, &[u8])) = ((4, &[0, 0, 1, 1]), (0x84, &[1, 0, 1, 1, 9]));
+    let (register, other): (Step<'_>, Step<'_>) = ((4, &[0, 0, 1, 1]), (0x84, &[1, 0, 1, 1, 9]));
     let post = |at: u8, name: &str| [&[at], message(name).as_slice()].concat();
     let (poll, usage) = (post(1, "poll-idle"), post(1, "poll-usage"));
     let (status, up, log) = (post(2, "status"), post(3, "message"), post(4, "log"));
     let launch = [&[0, 2], [5; 100].as_slice()].concat();
     let block = |path: &str, offset| Request::get_block(path, Block::at(offset, 2)).to_plaintext();
     let (image, document) = (block("i/1", 64), block("d/2", 0));
-    let taken: (u8, &[u8]) = (5, &[Code::CHANGED.0]);
+    let taken: Step<'_> = (5, &[Code::CHANGED.0]);
     let life = [
         register,
         (7, launch.as_slice()),
@@ -263,7 +266,7 @@ fn gateways() -> Vec<(&'static str, Vec<u8>)> {
     let ours = traffic().into_iter().filter(|passed| passed.from_node);
     let datagrams: Vec<Vec<u8>> =
         ours.take(10).map(|passed| [&[3], passed.datagram.as_slice()].concat()).collect();
-    let strangers: Vec<(u8, &[u8])> =
+    let strangers: Vec<Step<'_>> =
         datagrams.iter().map(|bytes| (1, bytes.as_slice())).chain([(1, stranger.as_slice())]).collect();
     vec![
         ("life", how(0, &life)),

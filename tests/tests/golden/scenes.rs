@@ -37,6 +37,7 @@ fn launch() -> ToNode {
         document: postcard::to_allocvec(&document).unwrap(),
         cpu_permille: 100,
         mem_bytes: 4096,
+        leds: 1,
         capabilities: 3,
         max_run_s: 60,
     }

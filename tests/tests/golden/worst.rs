@@ -153,6 +153,7 @@ pub fn largest() -> Vec<Entry> {
         kind: Kind::Native,
         cpu_permille: u16::MAX,
         mem_bytes: u32::MAX,
+        leds: u8::MAX,
         capabilities: Capabilities(u16::MAX),
         max_run_s: u32::MAX,
     }));

@@ -4,9 +4,9 @@
 
 use crate::demo;
 use agent_posix::board::Board;
-use agent_wasm::StartError;
 use agent_wasm::abi::{self, CAPABILITY_NAMES};
 use agent_wasm::inspect::{self, Image};
+use agent_wasm::{Screen, StartError};
 use anyhow::{Context, Result, bail};
 use grants::Capabilities;
 use serde_json::{Value, json};
@@ -113,7 +113,12 @@ fn examine(
     let wish = Wish { cpu_permille, mem_bytes: mem_bytes.unwrap_or(mem_milli_mb(image) * MB / 1000) };
     let granted = Capabilities(image.capabilities());
     let mem_bytes = u32::try_from(wish.mem_bytes).unwrap_or(u32::MAX);
-    let valid = inspect::validate(bytes);
+    let valid = inspect::validate(bytes).and_then(|()| {
+        // A node looks at an image so while it fetches it.
+        let mut screen = Screen::new();
+        screen.push(bytes)?;
+        screen.finish().map(drop)
+    });
     report.valid = valid.is_ok();
     report.refused = valid.and_then(|()| image.admit(entry, None, granted, mem_bytes)).err();
     report.boards = boards.iter().map(|board| (board.name.clone(), obstacles(image, &wish, board))).collect();

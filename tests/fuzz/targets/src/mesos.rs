@@ -5,14 +5,14 @@ use crate::script::{Script, first, number};
 use framework::recordio::{Decoder, RECORD_MAX};
 use gateway::agent::{Agents, Config, Image, Output};
 use gateway::bridge::{FromNode, NodeId};
-use gateway::images::{Fetcher, Trust, demanded, parse_key, parse_signature};
+use gateway::images::{Fetcher, Trust, demanded, parse_key, parse_manifest};
 use gateway::store::{Records, Write};
 use libprocess::{Event, Message as WireMessage, Upid};
 use mesos_proto::internal::*;
 use mesos_proto::v1::scheduler::{Call, Event as SchedulerEvent};
 use mesos_proto::{cram, json};
 use node_proto::limits::{IMAGE_MAX, VERSION};
-use node_proto::{Arch, Inventory, Kind, News, Power, Register, Runtimes, State};
+use node_proto::{Arch, Inventory, Kind, Manifest, News, Power, Register, Runtimes, State};
 use prost::{Message, Name};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -111,10 +111,19 @@ fn both_ways<M: Message + Name + Default>(bytes: &[u8]) {
 /// What says what an image is and who signed it.
 pub fn images(data: &[u8]) {
     static FETCHER: OnceLock<Option<Fetcher>> = OnceLock::new();
-    let signature = parse_signature(data);
-    let digest = [7; 32];
+    let manifest = parse_manifest(data);
+    let about = manifest.as_deref().and_then(|sealed| Manifest::peek(sealed).ok());
+    let image = Image {
+        handle: 1,
+        len: about.map_or(100, |about| about.size),
+        digest: about.map_or([7; 32], |about| about.digest),
+        kind: about.map_or(Kind::Wasm, |about| about.kind),
+        manifest: None,
+    };
     if let Some(trust) = Trust::in_key("ours", &KEY) {
-        assert!(trust.check(&digest, signature.as_ref()).is_err(), "nobody has signed it");
+        for sealed in [manifest.as_deref(), Some(data), None] {
+            assert!(trust.check(&image, sealed, "*").is_err(), "nobody has signed it");
+        }
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(key) = parse_key(text) {
@@ -217,7 +226,7 @@ pub fn agents(data: &[u8]) {
             28 => agents.undeliverable(node, task, now),
             29 => agents.master_detected(if task == 0 { None } else { master.clone() }, now),
             30 => {
-                let image = Image { handle: 1, len: 100, digest: [7; 32], kind: Kind::Wasm, signature: None };
+                let image = Image { handle: 1, len: 100, digest: [7; 32], kind: Kind::Wasm, manifest: None };
                 agents.image("data:x", if task == 0 { Err("no such image".into()) } else { Ok(image) }, now);
             }
             _ => {

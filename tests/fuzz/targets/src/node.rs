@@ -132,6 +132,7 @@ impl Gateway {
             kind: if field(2) == 254 { Kind::Native } else { Kind::Wasm },
             cpu_permille: 100,
             mem_bytes: u32::from(field(3)) << 8,
+            leds: field(3) % 3,
             capabilities: Capabilities(0x7f),
             max_run_s: u32::from(field(2) % 4),
         };
@@ -153,8 +154,8 @@ fn image() -> Vec<u8> {
 fn boot(system: &Rc<RefCell<System>>, how: u8, seed: u64) -> Agent<MemoryOs> {
     system.borrow_mut().power_cycle();
     let credential = (how & 1 == 0).then(|| credential(NODE, &[1]));
-    let publisher = (how & 4 != 0).then_some([7; 32]);
-    let config = Config { credential, publisher, ..Config::default() };
+    let publishers = (how & 4 != 0).then_some([7; 32]).into_iter().collect();
+    let config = Config { credential, publishers, ..Config::default() };
     Agent::new(MemoryOs(system.clone()), config, seed).expect("storage does not fail")
 }
 

@@ -204,6 +204,7 @@ impl World {
                 document: bytes.to_vec(),
                 cpu_permille: 10,
                 mem_bytes: 1024,
+                leds: 0,
                 capabilities: 1,
                 max_run_s: 0,
             },

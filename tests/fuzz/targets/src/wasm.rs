@@ -1,9 +1,9 @@
 //! Images of strangers.
 
 use crate::script::first;
-use agent_wasm::inspect::{has_floats, inspect, validate};
-use agent_wasm::{Config, Executor, Host, HostError, Launch};
-use grants::{Capabilities, Grant};
+use agent_wasm::inspect::{Image, has_floats, inspect, validate};
+use agent_wasm::{Config, Executor, Host, HostError, Launch, Screen, StartError};
+use grants::{Capabilities, Grant, Leds};
 use node_proto::Check;
 
 /// Memory granted, bytes.
@@ -23,12 +23,25 @@ impl Host for Board {
     }
 }
 
+fn screened(image: &[u8], piece: usize) -> Result<Image, StartError> {
+    let mut screen = Screen::new();
+    for bytes in image.chunks(piece) {
+        screen.push(bytes)?;
+    }
+    screen.finish()
+}
+
 /// Inspects, validates, starts and runs an image; the first byte says with which grant and document.
 pub fn wasm(data: &[u8]) {
     let (how, image) = first(data);
     let inspected = inspect(image);
     let valid = validate(image);
     let _ = has_floats(image);
+    let screened = screened(image, image.len().max(1));
+    assert_eq!(screened.is_ok(), self::screened(image, usize::from(how) + 1).is_ok(), "in other pieces");
+    if valid.is_ok() {
+        assert!(matches!(screened, Ok(_) | Err(StartError::Limit { .. })), "{screened:?}");
+    }
     let capabilities = if how & 1 == 0 { ALL } else { 0 };
     let check = Check { entry: "check", delay_s: 0, interval_s: 1, timeout_s: 1, grace_s: 0, failures: 2 };
     let check = (how & 2 != 0).then_some(check);
@@ -36,11 +49,21 @@ pub fn wasm(data: &[u8]) {
         cpu_permille: 500,
         mem_bytes: GRANTED,
         flash_bytes: 0,
+        leds: 2,
         capabilities: Capabilities(capabilities),
         strict: true,
     };
-    let launch =
-        Launch { task: 1, image, entry: "", args: b"one\0two\0", env: b"A=1\0", data: b"data", check, grant };
+    let launch = Launch {
+        task: 1,
+        image,
+        entry: "",
+        args: b"one\0two\0",
+        env: b"A=1\0",
+        data: b"data",
+        check,
+        grant,
+        leds: Leds(3),
+    };
     let mut executor = Executor::new(Config { fuel_per_ms: 50, window_ms: 100, tasks_max: 2 });
     let started = executor.start(&launch, 0);
     match (&inspected, &valid) {

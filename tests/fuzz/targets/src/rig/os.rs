@@ -1,6 +1,8 @@
 //! The system under a node's agent, in memory: storage, and tasks that do what a script says.
 
-use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{
+    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+};
 use node_proto::limits::TASKS_MAX;
 use node_proto::{Arch, Inventory, Power, Runtimes, TaskHandle};
 use sha2::Digest as _;
@@ -30,6 +32,8 @@ pub struct System {
     pub task_used: TaskUsage,
     /// Tasks started so far.
     pub starts: usize,
+    /// Bytes of each task's image that the executor was shown.
+    pub taken: BTreeMap<TaskHandle, u32>,
     running: BTreeMap<TaskHandle, VecDeque<(u64, Event)>>,
 }
 
@@ -59,6 +63,7 @@ impl System {
             used: NodeUsage::default(),
             task_used: TaskUsage::default(),
             starts: 0,
+            taken: BTreeMap::new(),
             running: BTreeMap::new(),
         }
     }
@@ -143,6 +148,17 @@ impl Os for MemoryOs {
 
     fn image_remove(&mut self, image: &Digest) -> Result<(), StorageError> {
         self.0.borrow_mut().images.remove(image);
+        Ok(())
+    }
+
+    fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError> {
+        let mut system = self.0.borrow_mut();
+        let taken = system.taken.entry(piece.task).or_default();
+        if piece.offset == 0 {
+            *taken = 0;
+        }
+        assert_eq!(piece.offset, *taken, "pieces come in order");
+        *taken += piece.bytes.len() as u32;
         Ok(())
     }
 

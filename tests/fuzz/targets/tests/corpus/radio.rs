@@ -36,6 +36,7 @@ pub fn traffic() -> Vec<Passed> {
         document: postcard::to_allocvec(&document).unwrap(),
         cpu_permille: 100,
         mem_bytes: 1024,
+        leds: 1,
         capabilities: 1,
         max_run_s: 0,
     }));
@@ -132,6 +133,7 @@ fn launch() -> Launch {
         kind: Kind::Wasm,
         cpu_permille: 100,
         mem_bytes: 4096,
+        leds: 1,
         capabilities: Capabilities(0x7f),
         max_run_s: 60,
     }
@@ -153,7 +155,7 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         env: b"K=V\0",
         data: b"data",
         check: Some(check),
-        signature: &[9; 64],
+        manifest: &[9; 99],
     };
     vec![
         ("register", encode(&register).unwrap().to_vec()),

@@ -9,6 +9,7 @@ use mesos_proto::mesos::{self, CommandInfo, FrameworkId, FrameworkInfo, SlaveId,
 use mesos_proto::resources::scalar;
 use mesos_proto::v1::scheduler::{Call, Event};
 use mesos_proto::{json, recast};
+use node_proto::{Arch, Kind, Manifest};
 use prost::{Message, Name};
 
 fn slave() -> SlaveId {
@@ -122,8 +123,20 @@ pub fn seeds() -> Vec<Seed> {
     add("api", "stream", [&[5], stream.as_slice()].concat());
     add("api", "credentials", br#"?{"credentials":[{"principal":"a","secret":"b"}]}"#.to_vec());
 
-    add("images", "signature", vec![7; 64]);
-    add("images", "signature-hex", "0a".repeat(64).into_bytes());
+    let about = Manifest {
+        name: "pump",
+        sequence: 7,
+        publisher: [0xd7, 0x5a, 0x98, 0x01, 0x82, 0xb1, 0x0a, 0xb7],
+        digest: [7; 32],
+        size: 1_000,
+        kind: Kind::Wasm,
+        arch: Some(Arch::Thumbv7em),
+        board: "nrf52840dk",
+    };
+    let sealed = about.seal(&[9; 64]).unwrap();
+    add("images", "manifest", sealed.to_vec());
+    let digits: String = sealed.iter().map(|byte| format!("{byte:02x}")).collect();
+    add("images", "manifest-hex", digits.into_bytes());
     add(
         "images",
         "key",

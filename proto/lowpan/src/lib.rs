@@ -11,9 +11,11 @@
 
 pub mod ether;
 mod fragment;
+mod mac;
 mod stack;
 
 pub use fragment::Limits;
+pub use mac::ends;
 pub use stack::{Config, Counters, Datagram, Drop, EncodeError, Stack, single_frame_payload};
 
 use std::fmt;

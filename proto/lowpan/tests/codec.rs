@@ -1,6 +1,6 @@
 //! Datagrams through frames and back.
 
-use lowpan::{Config, Datagram, Drop, Eui64, FRAME_MAX, Stack, ether, single_frame_payload};
+use lowpan::{Config, Datagram, Drop, Eui64, FRAME_MAX, Stack, ends, ether, single_frame_payload};
 use proptest::prelude::*;
 
 const NODE: Eui64 = Eui64([0x02, 0, 0, 0, 0, 0, 0, 0x0a]);
@@ -37,6 +37,20 @@ fn a_small_datagram_is_one_frame_of_known_bytes() {
     assert_eq!(frame[23], 0b1111_0000);
     assert_eq!(frame[24..28], [0x16, 0x33, 0x16, 0x33]);
     assert_eq!(frame[30..], *b"hi");
+}
+
+#[test]
+fn a_frame_says_who_it_is_from_and_for() {
+    let (mut node, _) = pair();
+    let mut frame = node.encode(GATEWAY.link_local(), 5683, 5683, b"hi").unwrap().remove(0);
+    assert_eq!(ends(&frame), (Some(NODE), Some(GATEWAY)));
+    // An acknowledgement has no addresses.
+    assert_eq!(ends(&[0x02, 0x00, 7]), (None, None));
+    frame.truncate(12);
+    assert_eq!(ends(&frame), (None, None));
+    // Short addresses both, to everybody.
+    let short = [0x41, 0x88, 7, 0xcd, 0xab, 0xff, 0xff, 0x01, 0x00, 0x7e];
+    assert_eq!(ends(&short), (Some(Eui64::from_short(1)), None));
 }
 
 #[test]
@@ -85,6 +99,11 @@ fn a_radio_answers_to_its_short_address_too() {
 }
 
 proptest! {
+    #[test]
+    fn whatever_is_heard_is_read_for_its_ends_without_fear(frame in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = ends(&frame);
+    }
+
     #[test]
     fn every_payload_survives_shuffled_and_doubled_fragments(
         payload in prop::collection::vec(any::<u8>(), 0..1200), order in any::<u64>(), double in any::<bool>())

@@ -1,19 +1,20 @@
 //! The medium as a thread with a UDP socket.
 
-use crate::medium::{Conditions, Medium, RadioId, Stats};
+use crate::frame::Frame;
+use crate::medium::{Event, Medium};
 use crate::pcap::Capture;
-use lowpan::{FCS_LEN, ether};
-use std::collections::{BTreeMap, HashMap};
+use crate::roster::Roster;
+use crate::scene::Scene;
+use crate::stats::Stats;
+use lowpan::Eui64;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Frames on their way at once; more are lost, as in a crowded channel.
-const IN_FLIGHT_MAX: usize = 65_536;
 /// Longest wait for a frame, so that stopping is noticed.
 const PATIENCE: Duration = Duration::from_millis(50);
 
@@ -22,11 +23,11 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub struct AirConfig {
     /// Where radios send to.
     pub listen: SocketAddr,
-    /// How bad it is.
-    pub conditions: Conditions,
+    /// What surrounds the radios; its clock begins with [`Air::start`].
+    pub scene: Scene,
     /// What decides the fate of frames.
     pub seed: u64,
-    /// Where to write what was sent, lost or not.
+    /// Where to write what was on the air, heard or not.
     pub pcap: Option<PathBuf>,
 }
 
@@ -46,7 +47,7 @@ pub struct Air {
     /// Where radios send to.
     pub address: SocketAddr,
     stop: Arc<AtomicBool>,
-    stats: Arc<Mutex<Stats>>,
+    medium: Arc<Mutex<Medium>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -62,26 +63,28 @@ impl Air {
                 Some(Capture::create(path).map_err(|error| AirError::Capture(path.clone(), error))?)
             }
         };
-        let (stop, stats) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Stats::default())));
+        let stop = Arc::new(AtomicBool::new(false));
+        let medium = Arc::new(Mutex::new(Medium::new(config.scene, config.seed)));
         let worker = Worker {
             socket,
-            medium: Medium::new(config.conditions, config.seed),
+            medium: medium.clone(),
             capture,
-            radios: Vec::new(),
-            by_address: HashMap::new(),
-            in_flight: BTreeMap::new(),
-            order: 0,
+            roster: Roster::default(),
             started: Instant::now(),
             stop: stop.clone(),
-            stats: stats.clone(),
         };
         let thread = std::thread::spawn(move || worker.work());
-        Ok(Self { address, stop, stats, thread: Some(thread) })
+        Ok(Self { address, stop, medium, thread: Some(thread) })
     }
 
     /// What was carried so far.
     pub fn stats(&self) -> Stats {
-        *self.stats.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        lock(&self.medium).stats()
+    }
+
+    /// What each radio sent and heard so far, under the EUI-64 that it showed first, if it has sent anything.
+    pub fn radios(&self) -> Vec<(Option<Eui64>, Stats)> {
+        lock(&self.medium).radios().map(|(_, name, stats)| (name, stats)).collect()
     }
 }
 
@@ -94,21 +97,13 @@ impl Drop for Air {
     }
 }
 
-/// The receiver, and the datagram for it.
-type Arriving = (RadioId, Arc<[u8]>);
-
 struct Worker {
     socket: UdpSocket,
-    medium: Medium,
+    medium: Arc<Mutex<Medium>>,
     capture: Option<Capture>,
-    radios: Vec<SocketAddr>,
-    by_address: HashMap<SocketAddr, RadioId>,
-    /// By time of arrival, in microseconds, and order of sending.
-    in_flight: BTreeMap<(u64, u64), Arriving>,
-    order: u64,
+    roster: Roster,
     started: Instant,
     stop: Arc<AtomicBool>,
-    stats: Arc<Mutex<Stats>>,
 }
 
 impl Worker {
@@ -118,66 +113,61 @@ impl Worker {
 
     fn work(mut self) {
         let mut buffer = [0; 2048];
+        let medium = self.medium.clone();
         while !self.stop.load(Relaxed) {
-            let wait = match self.in_flight.first_key_value() {
-                Some(((at, _), _)) => Duration::from_micros(at.saturating_sub(self.now_us())).min(PATIENCE),
+            let wait = match lock(&medium).next_us() {
+                Some(at_us) => Duration::from_micros(at_us.saturating_sub(self.now_us())).min(PATIENCE),
                 None => PATIENCE,
             };
             if !wait.is_zero() {
                 // A time-out of zero means to wait for ever.
                 let _ = self.socket.set_read_timeout(Some(wait.max(Duration::from_micros(10))));
                 match self.socket.recv_from(&mut buffer) {
-                    Ok((len, from)) => self.received(&buffer[..len], from),
+                    Ok((len, from)) => self.received(&mut lock(&medium), &buffer[..len], from),
                     Err(error) if is_timeout(&error) => {}
                     Err(error) => tracing::debug!(%error, "medium: cannot receive"),
                 }
             }
-            self.deliver();
-            *self.stats.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = self.medium.stats();
+            self.carry(&mut lock(&medium));
         }
         if let Some(Err(error)) = self.capture.as_mut().map(Capture::flush) {
             tracing::warn!(%error, "the capture is incomplete");
         }
     }
 
-    fn received(&mut self, datagram: &[u8], from: SocketAddr) {
-        let Some(frame) = ether::unwrap(datagram) else { return self.medium.refuse() };
-        let radio = match self.by_address.get(&from) {
-            Some(radio) => *radio,
-            None => {
-                let Some(radio) = self.medium.attach() else { return };
-                self.by_address.insert(from, radio);
-                self.radios.push(from);
-                radio
-            }
-        };
-        if frame.is_empty() {
-            return;
-        }
-        if let Some(Err(error)) = self.capture.as_mut().map(|capture| capture.frame(frame)) {
-            tracing::warn!(%error, "the capture ends here");
-            self.capture = None;
-        }
-        let bytes: Arc<[u8]> = datagram.into();
-        for delivery in self.medium.transmit(radio, frame.len() + FCS_LEN, self.now_us()) {
-            if self.in_flight.len() >= IN_FLIGHT_MAX {
-                self.medium.refuse();
-                continue;
-            }
-            self.order += 1;
-            self.in_flight.insert((delivery.at_us, self.order), (delivery.to, bytes.clone()));
+    fn received(&mut self, medium: &mut Medium, datagram: &[u8], address: SocketAddr) {
+        let Some(frame) = Frame::read(datagram) else { return medium.refuse() };
+        if let Some(radio) = self.roster.sender(medium, address, &frame)
+            && !frame.mac().is_empty()
+        {
+            medium.send(radio, frame, self.now_us());
         }
     }
 
-    fn deliver(&mut self) {
+    /// Does what has become due.
+    fn carry(&mut self, medium: &mut Medium) {
         let now_us = self.now_us();
-        while let Some(entry) = self.in_flight.first_entry().filter(|entry| entry.key().0 <= now_us) {
-            let (to, bytes) = entry.remove();
-            if let Some(address) = self.radios.get(to.0) {
-                let _ = self.socket.send_to(&bytes, address); // a radio that is off hears nothing
+        while let Some(event) = medium.poll(now_us) {
+            match event {
+                Event::OnAir { frame, .. } => {
+                    if let Some(Err(error)) = self.capture.as_mut().map(|capture| capture.frame(frame.mac()))
+                    {
+                        tracing::warn!(%error, "the capture ends here");
+                        self.capture = None;
+                    }
+                }
+                Event::Heard { to, frame, .. } => {
+                    if let Some(address) = self.roster.address(to) {
+                        let _ = self.socket.send_to(frame.datagram(), address); // a radio that is off hears nothing
+                    }
+                }
             }
         }
     }
+}
+
+fn lock(medium: &Mutex<Medium>) -> MutexGuard<'_, Medium> {
+    medium.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn is_timeout(error: &io::Error) -> bool {
@@ -187,6 +177,8 @@ fn is_timeout(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scene::Conditions;
+    use lowpan::ether;
 
     #[test]
     fn radios_hear_each_other_and_junk_is_counted() {
@@ -194,7 +186,7 @@ mod tests {
         let pcap = dir.path().join("air.pcap");
         let config = AirConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            conditions: Conditions::PERFECT,
+            scene: Conditions::PERFECT.into(),
             seed: 1,
             pcap: Some(pcap.clone()),
         };
@@ -225,7 +217,7 @@ mod tests {
     fn a_capture_that_cannot_be_made_is_named() {
         let config = AirConfig {
             listen: "127.0.0.1:0".parse().unwrap(),
-            conditions: Conditions::PERFECT,
+            scene: Conditions::PERFECT.into(),
             seed: 1,
             pcap: Some("/nonexistent/x.pcap".into()),
         };

@@ -1,13 +1,15 @@
 //! The parts of the system, each as a process of its own.
 
 use agent_posix::{Node, NodeConfig, board::Board};
-use air::{Air, AirConfig, Conditions};
+use air::{Air, AirConfig, Conditions, Scene, Stats};
 use anyhow::{Context, Result, bail};
 use lowpan::Eui64;
+use serde_json::{Map, Value, json};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// EUI-64 of a gateway's radio unless it is told another.
 pub const GATEWAY_EUI64: &str = "0200000000000001";
@@ -151,9 +153,15 @@ pub struct AirArgs {
     listen: SocketAddr,
     #[command(flatten)]
     conditions: ConditionArgs,
+    /// TOML file with places, links, collisions, partitions and limits of airtime: see tools/air/README.md
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["loss", "delay", "duplicate"])]
+    scene: Option<PathBuf>,
     /// Write what is in the air for Wireshark
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// One JSON document at the end, with every counter of every radio
+    #[arg(long)]
+    json: bool,
 }
 
 /// How bad the medium is.
@@ -197,13 +205,62 @@ impl ConditionArgs {
 
 pub async fn air(args: AirArgs) -> Result<ExitCode> {
     let (conditions, seed) = args.conditions.conditions()?;
-    let air = Air::start(AirConfig { listen: args.listen, conditions, seed, pcap: args.pcap })?;
-    println!("medium listens at {}", air.address);
-    tokio::signal::ctrl_c().await.context("waiting for a signal")?;
-    let stats = air.stats();
-    println!(
-        "{} frames, {} lost, {} delayed, {} doubled",
-        stats.frames, stats.lost, stats.delayed, stats.duplicated
-    );
+    let scene = match &args.scene {
+        Some(path) => Scene::read(path)?,
+        None => conditions.into(),
+    };
+    let air = Air::start(AirConfig { listen: args.listen, scene, seed, pcap: args.pcap })?;
+    let listens = format!("medium listens at {}", air.address);
+    match args.json {
+        true => eprintln!("{listens}"), // standard output is for the document
+        false => println!("{listens}"),
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for a signal")?,
+        _ = terminate.recv() => {}
+    }
+    let (total, radios) = (air.stats(), air.radios());
+    drop(air); // what is captured is in the file then
+    if args.json {
+        println!("{:#}", air_report(total, &radios));
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{total}");
+    let row = |cells: [String; 9]| {
+        let [name, numbers @ ..] = cells;
+        let numbers = numbers.map(|cell| format!("{cell:>9}"));
+        println!("{name:<16} {}", numbers.join(" "));
+    };
+    let heads = ["RADIO", "SENT", "AIR ms", "HEARD", "LOST", "COLLIDED", "REACH", "APART", "DUTY"];
+    row(heads.map(String::from));
+    for (eui64, stats) in radios {
+        let name = eui64.map_or("?".into(), |eui64| eui64.to_string());
+        let Stats { frames, airtime_us, delivered, lost, collided, out_of_reach, partitioned, .. } = stats;
+        let numbers = [
+            frames,
+            airtime_us / 1000,
+            delivered,
+            lost,
+            collided,
+            out_of_reach,
+            partitioned,
+            stats.duty_refused,
+        ];
+        let mut cells = numbers.iter().map(u64::to_string);
+        row(std::array::from_fn(|at| if at == 0 { name.clone() } else { cells.next().unwrap_or_default() }));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn air_report(total: Stats, radios: &[(Option<Eui64>, Stats)]) -> Value {
+    let counters = |stats: &Stats| -> Map<String, Value> {
+        stats.fields().into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+    };
+    let radios = radios.iter().map(|(eui64, stats)| {
+        let mut said = counters(stats);
+        said.insert("eui64".into(), eui64.map(|eui64| eui64.to_string()).into());
+        Value::Object(said)
+    });
+    json!({ "total": counters(&total), "radios": radios.collect::<Vec<_>>() })
 }

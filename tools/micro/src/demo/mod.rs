@@ -89,7 +89,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
     let dir = tempfile::tempdir().context("a directory for the demo's state")?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
 
-    let air = Air::start(AirConfig { listen: any, conditions, seed, pcap: args.pcap.clone() })?;
+    let air = Air::start(AirConfig { listen: any, scene: conditions.into(), seed, pcap: args.pcap.clone() })?;
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
     let eui64s: Vec<_> = (0..args.nodes).map(|number| [0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]).collect();
     let credentials: Vec<_> = eui64s.iter().zip(0..).map(|(eui64, at)| keys::made_up(*eui64, at)).collect();

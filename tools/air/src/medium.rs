@@ -100,7 +100,7 @@ impl Medium {
     /// An empty medium. The same seed and the same frames at the same times give the same fates.
     pub fn new(scene: impl Into<Scene>, seed: u64) -> Self {
         let terrain = Terrain::new(scene.into());
-        let seats = (0..terrain.named()).map(|number| Seat::new(terrain.name(number), false)).collect();
+        let seats = (0..terrain.named()).map(|number| Seat::new(terrain.name(number))).collect();
         Self {
             terrain,
             random: Random::new(seed),
@@ -119,21 +119,24 @@ impl Medium {
     pub fn attach(&mut self) -> Option<RadioId> {
         if let Some((_, id)) = self.vacant.front().copied().filter(|(from_us, _)| *from_us <= self.now_us) {
             self.vacant.pop_front();
-            self.seats[id.0] = Seat::new(None, true);
+            self.seats[id.0] = Seat::attached(self.now_us);
             return Some(id);
         }
         if self.seats.len() >= self.terrain.named() + STRANGERS_MAX {
             self.total.refused += 1;
             return None;
         }
-        self.seats.push(Seat::new(None, true));
+        self.seats.push(Seat::attached(self.now_us));
         Some(RadioId(self.seats.len() - 1))
     }
 
     /// Switches on a radio that the scene names; `None` if it does not.
     pub fn attach_as(&mut self, eui64: Eui64) -> Option<RadioId> {
         let number = self.terrain.spot(eui64)?;
-        self.seats[number].present = true;
+        let seat = &mut self.seats[number];
+        if !seat.present {
+            (seat.present, seat.since_us) = (true, self.now_us);
+        }
         Some(RadioId(number))
     }
 
@@ -142,7 +145,7 @@ impl Medium {
         if id.0 < self.terrain.named() || !self.seats.get(id.0).is_some_and(|seat| seat.present) {
             return;
         }
-        self.seats[id.0] = Seat::new(None, false);
+        self.seats[id.0] = Seat::new(None);
         let held_us = self.terrain.scene().conditions.delay_max_us;
         let airtime_us = 2 * 32 * FRAME_MAX as u64;
         self.vacant.push_back((self.now_us.saturating_add(csma::LONGEST_US + airtime_us + held_us), id));
@@ -322,7 +325,8 @@ impl Medium {
     fn end(&mut self, number: u64) {
         let Some(sent) = self.on_air.remove(&number) else { return };
         for to in (0..self.seats.len()).map(RadioId) {
-            if to != sent.from && self.seats[to.0].present {
+            let seat = &self.seats[to.0];
+            if to != sent.from && seat.present && seat.since_us <= sent.start_us {
                 self.receive(&sent, to);
             }
         }

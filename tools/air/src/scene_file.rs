@@ -20,12 +20,12 @@ const DELAY_MAX_MS: f64 = 60_000.0;
 #[derive(Debug, thiserror::Error)]
 pub enum SceneError {
     /// It is not there.
-    #[error("{path}: {source}")]
+    #[error("{path}: {error}")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// Something in it.
     #[error("{path}, line {line}: {why}")]
@@ -100,7 +100,7 @@ impl Scene {
     /// Reads a scene file.
     pub fn read(path: &Path) -> Result<Self, SceneError> {
         let text = std::fs::read_to_string(path)
-            .map_err(|source| SceneError::Read { path: path.to_owned(), source })?;
+            .map_err(|error| SceneError::Read { path: path.to_owned(), error })?;
         parse(&text).map_err(|(offset, why)| {
             let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1;
             SceneError::Content { path: path.to_owned(), line, why }

@@ -24,6 +24,8 @@ pub(crate) struct Seat {
     pub name: Option<Eui64>,
     /// Whether it is on.
     pub present: bool,
+    /// Since when, microseconds: of a frame that had begun before it hears nothing.
+    pub since_us: u64,
     pub activity: Activity,
     pub ledger: Ledger,
     pub stats: Stats,
@@ -31,15 +33,22 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub fn new(name: Option<Eui64>, present: bool) -> Self {
+    /// A radio that is off.
+    pub fn new(name: Option<Eui64>) -> Self {
         Self {
             name,
-            present,
+            present: false,
+            since_us: 0,
             activity: Activity::Idle,
             ledger: Ledger::default(),
             stats: Stats::default(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// A radio without a name that has just been switched on.
+    pub fn attached(now_us: u64) -> Self {
+        Self { present: true, since_us: now_us, ..Self::new(None) }
     }
 
     /// Whether there was room for one more frame.

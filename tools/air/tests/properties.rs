@@ -72,7 +72,7 @@ fn play(case: &Case, step_us: u64) -> (Vec<Event>, Stats, Vec<Stats>) {
     let (mut now_us, mut events) = (0, Vec::new());
     for (number, (gap_us, from, len)) in case.traffic.iter().enumerate() {
         let next_us = now_us + gap_us;
-        for asked_us in (now_us..=next_us).filter(|at_us| at_us % step_us == 0) {
+        for asked_us in (now_us.next_multiple_of(step_us)..=next_us).step_by(step_us as usize) {
             events.extend(std::iter::from_fn(|| medium.poll(asked_us)));
         }
         now_us = next_us;

@@ -209,15 +209,16 @@ pub async fn air(args: AirArgs) -> Result<ExitCode> {
         Some(path) => Scene::read(path)?,
         None => conditions.into(),
     };
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let air = Air::start(AirConfig { listen: args.listen, scene, seed, pcap: args.pcap })?;
     let listens = format!("medium listens at {}", air.address);
     match args.json {
         true => eprintln!("{listens}"), // standard output is for the document
         false => println!("{listens}"),
     }
-    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("waiting for a signal")?,
+        _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
     let (total, radios) = (air.stats(), air.radios());

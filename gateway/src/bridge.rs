@@ -84,6 +84,8 @@ pub enum ToNode {
         capabilities: u16,
         /// How long it may run, seconds; 0 for as long as it likes.
         max_run_s: u32,
+        /// It may be started again by a node that restarts while it runs.
+        resume: bool,
     },
     /// Stop a task.
     Kill {

@@ -13,6 +13,9 @@ pub const CAPABILITY_LABEL: &str = "capabilities";
 /// Label of a task with the publisher's signed manifest of its image, for those who do not keep it beside the image.
 pub const MANIFEST_LABEL: &str = "manifest";
 
+/// Label of a task that may be started again, from its beginning, by a node that restarts while it runs: `true`.
+pub const RESUME_LABEL: &str = "resume";
+
 /// The longest time limit that fits the order, seconds.
 const RUN_MAX_S: i64 = u32::MAX as i64;
 
@@ -25,6 +28,7 @@ pub(super) struct Plan {
     pub leds: u8,
     pub capabilities: u16,
     pub max_run_s: u32,
+    pub resume: bool,
     /// The publisher's signed manifest, if the framework knows it.
     pub manifest: Option<Vec<u8>>,
     entry: String,
@@ -96,6 +100,7 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
         leds: leds(&granted)?,
         capabilities: capabilities(task, &granted)?,
         max_run_s,
+        resume: resume(task)?,
         manifest: manifest(task)?,
         uri,
         entry,
@@ -108,11 +113,23 @@ pub(super) fn plan(task: &TaskInfo, executor: Option<&ExecutorInfo>, group: bool
     Ok(plan)
 }
 
+/// The value of a task's label, empty if it has none; `None` without the label.
+fn label<'a>(task: &'a TaskInfo, key: &str) -> Option<&'a str> {
+    let mut labels = task.labels.iter().flat_map(|labels| &labels.labels);
+    labels.find(|label| label.key == key).map(|label| label.value.as_deref().unwrap_or_default())
+}
+
+fn resume(task: &TaskInfo) -> Result<bool, String> {
+    match label(task, RESUME_LABEL) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(format!("label {RESUME_LABEL}: '{other}' is neither true nor false")),
+    }
+}
+
 /// What the framework says is the publisher's manifest of the image.
 fn manifest(task: &TaskInfo) -> Result<Option<Vec<u8>>, String> {
-    let mut labels = task.labels.iter().flat_map(|labels| &labels.labels);
-    let Some(label) = labels.find(|label| label.key == MANIFEST_LABEL) else { return Ok(None) };
-    let value = label.value.as_deref().unwrap_or_default();
+    let Some(value) = label(task, MANIFEST_LABEL) else { return Ok(None) };
     let manifest = crate::images::parse_manifest(value.as_bytes());
     manifest.map(Some).ok_or_else(|| format!("label {MANIFEST_LABEL}: no signed manifest (micro task sign)"))
 }
@@ -199,9 +216,7 @@ fn capabilities(task: &TaskInfo, granted: &Scalars) -> Result<u16, String> {
         ("led", Capabilities::LED),
         ("kv", Capabilities::KV),
     ];
-    let labels = task.labels.iter().flat_map(|labels| &labels.labels);
-    let label = labels.filter(|label| label.key == CAPABILITY_LABEL).find_map(|label| label.value.as_deref());
-    let Some(label) = label else {
+    let Some(label) = label(task, CAPABILITY_LABEL) else {
         let mut set = Capabilities::LOG | Capabilities::MESSAGE | Capabilities::SLEEP | Capabilities::TIME;
         for (resource, bit) in [("sensors", Capabilities::SENSOR), ("leds", Capabilities::LED)] {
             if granted.milli(resource) > 0 {
@@ -305,6 +320,17 @@ mod tests {
             plan(&with_data, Some(&executor), true).is_err(),
             "tasks of a group have commands of their own"
         );
+    }
+
+    #[test]
+    fn only_who_says_so_is_started_again() {
+        let mut labelled = task("/a.wasm", "", true, &[]);
+        assert!(!plan(&labelled, None, false).unwrap().resume);
+        for (value, expected) in [("true", Some(true)), ("false", Some(false)), ("1", None)] {
+            let label = Label { key: RESUME_LABEL.into(), value: Some(value.into()) };
+            labelled.labels = Some(Labels { labels: vec![label] });
+            assert_eq!(plan(&labelled, None, false).map(|plan| plan.resume).ok(), expected);
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ mod view;
 
 pub use checks::LEASE;
 pub use info::{capabilities, container_id};
-pub use launch::{CAPABILITY_LABEL, MANIFEST_LABEL};
+pub use launch::{CAPABILITY_LABEL, MANIFEST_LABEL, RESUME_LABEL};
 pub use view::{AgentView, Completed, Snapshot, TaskSnapshot, TaskView, Totals, Who};
 
 use crate::bridge::{FromNode, NodeId, ToNode};

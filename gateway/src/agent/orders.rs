@@ -235,6 +235,7 @@ impl Agents {
             leds: plan.leds,
             capabilities: plan.capabilities,
             max_run_s: plan.max_run_s,
+            resume: plan.resume,
         };
         self.outputs.push_back(Output::ToNode(id, order));
         self.save_progress(id, handle);

@@ -26,8 +26,8 @@ use node_coap::{
 use node_oscore::Binding;
 use node_proto::limits::VERSION;
 use node_proto::{
-    ImageHandle, Log, Message, News, Order, Poll, Power, Register, Registered, Status, TaskHandle, decode,
-    encode, paths,
+    ImageHandle, Log, Message, News, Order, Poll, Power, Register, Registered, State, Status, TaskHandle,
+    decode, encode, paths,
 };
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -386,6 +386,7 @@ impl Sessions {
                 leds,
                 capabilities,
                 max_run_s,
+                resume,
             } => {
                 let mut half = [0; 16];
                 half.copy_from_slice(&digest[..16]);
@@ -411,6 +412,7 @@ impl Sessions {
                     leds,
                     capabilities: node_proto::Capabilities(capabilities),
                     max_run_s,
+                    resume,
                 })
             }
             ToNode::Kill { task, grace_ms } => Order::Kill { task, grace_ms },

@@ -172,6 +172,10 @@ impl Sessions {
             return Response::new(Code::CONFLICT, &[]);
         }
         intake.next_status = intake.next_status.saturating_add(1);
+        if status.state == State::Running {
+            // It starts, perhaps again after a restart of the node: what it sends is numbered from the beginning.
+            (intake.next_message, intake.log_offset) = (1, 0);
+        }
         let save = Write::Put(Table::Intake, node::task_key(id, status.task), node::record(intake));
         self.write(save);
         let event = FromNode::Status {

@@ -367,6 +367,7 @@ impl World {
             leds: 0,
             capabilities: 1,
             max_run_s: 0,
+            resume: false,
         };
         let taken = self.sessions.order(NODE, order, self.now);
         self.drain();

@@ -253,6 +253,8 @@ pub struct Launch {
     pub capabilities: Capabilities,
     /// How long it may run before it fails with [`Failure::Timeout`], seconds; 0 for as long as it likes.
     pub max_run_s: u32,
+    /// It may be started again, from its beginning, by a node that restarts while it runs.
+    pub resume: bool,
 }
 
 /// Kinds of image.

@@ -63,9 +63,9 @@ prop_compose! {
 prop_compose! {
     fn launch()(task: u16, image: u16, image_len: u32, digest: [u8; 16], document_len: u16,
         kind in prop_oneof![Just(Kind::Wasm), Just(Kind::Native)],
-        cpu_permille: u16, mem_bytes: u32, leds: u8, capabilities: u16, max_run_s: u32) -> Launch {
+        cpu_permille: u16, mem_bytes: u32, leds: u8, capabilities: u16, max_run_s: u32, resume: bool) -> Launch {
         Launch { task, image, image_len, digest, document_len, kind, cpu_permille, mem_bytes, leds,
-            capabilities: Capabilities(capabilities), max_run_s }
+            capabilities: Capabilities(capabilities), max_run_s, resume }
     }
 }
 

@@ -40,6 +40,7 @@ fn launch() -> ToNode {
         leds: 1,
         capabilities: 3,
         max_run_s: 60,
+        resume: false,
     }
 }
 

@@ -156,6 +156,7 @@ pub fn largest() -> Vec<Entry> {
         leds: u8::MAX,
         capabilities: Capabilities(u16::MAX),
         max_run_s: u32::MAX,
+        resume: true,
     }));
     let kill = command(Order::Kill { task: u16::MAX, grace_ms: u32::MAX });
     let data = heapless::Vec::from_slice(&[0xdd; MESSAGE_DATA_MAX]).unwrap();

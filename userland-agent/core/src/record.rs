@@ -3,7 +3,7 @@
 use crate::os::{Os, Record, StorageError};
 use serde::{Serialize, de::DeserializeOwned};
 
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// Reads a record. One that cannot be read as `T` counts as absent: it is of another version or damaged, and the
 /// gateway holds what is needed to go on without it.

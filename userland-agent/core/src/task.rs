@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 const STATUSES_MAX: usize = 4;
 /// Numbers kept free for the statuses that a task cannot do without.
 const NUMBERS_KEPT: u16 = 16;
+/// Times that a task is started again: one that takes the node down with it has to end some day.
+const RESUMES_MAX: u8 = 16;
 /// Messages of the framework that wait for a task to start.
 const INBOX_MAX: usize = 4;
 
@@ -41,6 +43,8 @@ pub(crate) struct Kept {
     pub order: CommandSeq,
     pub launch: Launch,
     pub phase: Phase,
+    /// How often it was started again after the node restarted.
+    pub resumed: u8,
     pub next_status: u16,
     pub statuses: Deque<Status, STATUSES_MAX>,
 }
@@ -78,7 +82,14 @@ pub(crate) struct Task {
 
 impl Task {
     pub fn new(slot: u8, order: CommandSeq, launch: Launch) -> Self {
-        let kept = Kept { order, launch, phase: Phase::Fetching, next_status: 1, statuses: Deque::new() };
+        let kept = Kept {
+            order,
+            launch,
+            phase: Phase::Fetching,
+            resumed: 0,
+            next_status: 1,
+            statuses: Deque::new(),
+        };
         Self::restored(slot, kept)
     }
 
@@ -132,6 +143,17 @@ impl Task {
         both.into_iter().flatten().min_by_key(|deadline| deadline.at_ms)
     }
 
+    /// Whether a task that ran when the node went down is started again, from its beginning; if so it is on its way
+    /// there.
+    pub fn resume(&mut self) -> bool {
+        let may = self.kept.launch.resume && self.kept.resumed < RESUMES_MAX;
+        if may {
+            self.kept.resumed += 1;
+            self.kept.phase = Phase::Fetching;
+        }
+        may
+    }
+
     pub fn record(&self) -> Record {
         Record::Slot(self.slot)
     }
@@ -143,7 +165,9 @@ impl Task {
         }
         let status =
             Status { task: self.kept.launch.task, seq: self.kept.next_status, state, note: cut(note) };
-        if self.kept.statuses.push_back(status).is_ok() {
+        // One that is started again and again while nobody hears of it must leave a place for its end.
+        let crowded = !state.is_terminal() && self.kept.statuses.len() + 1 >= STATUSES_MAX;
+        if !crowded && self.kept.statuses.push_back(status).is_ok() {
             self.kept.next_status = self.kept.next_status.saturating_add(1);
         }
         match state {

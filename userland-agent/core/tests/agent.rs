@@ -245,6 +245,33 @@ fn restart_while_running_fails_the_task() {
     assert_eq!(sim.starts(1), 1);
 }
 
+/// What may resume is started again, from its beginning, and says so; but not for ever.
+#[test]
+fn a_task_that_may_resume_runs_again_after_a_restart() {
+    let mut sim = Sim::new(1);
+    sim.world.borrow_mut().script = vec![(10, Event::Message(b"one".to_vec())), (LONG_RUN, Event::Exited(0))];
+    let launch = sim.prepare(1, 3000);
+    sim.gateway.order(Order::Launch(Launch { resume: true, ..launch }));
+    sim.until("running", |sim| sim.starts(1) == 1);
+    let served = sim.gateway.served_bytes;
+    sim.world.borrow_mut().script = vec![(20_000, Event::Exited(0))];
+    sim.restart();
+    sim.until("running again", |sim| sim.starts(1) == 2);
+    assert!(sim.gateway.served_bytes < served + 300, "the image is in storage, the document is not");
+    sim.until("ended", |sim| sim.ended(1));
+    assert_eq!(sim.states(1), [State::Starting, State::Running, State::Running, State::Exited(0)]);
+    // One that takes the node down with it each time.
+    let launch = sim.prepare(2, 300);
+    sim.gateway.order(Order::Launch(Launch { resume: true, ..launch }));
+    for _ in 0..40 {
+        sim.run(5_000);
+        sim.restart();
+    }
+    sim.until("ended", |sim| sim.ended(2));
+    assert_eq!(sim.states(2).last(), Some(&State::Failed(Failure::Restarted)));
+    assert!((2..=17).contains(&sim.starts(2)), "{} starts", sim.starts(2));
+}
+
 #[test]
 fn output_comes_before_the_last_status() {
     let mut sim = Sim::new(1);

@@ -155,7 +155,7 @@ proptest! {
     fn any_record_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..320), which in 0usize..6) {
         let world = std::rc::Rc::new(std::cell::RefCell::new(World::default()));
         use agent_core::Record::*;
-        let bytes = [&[2], &bytes[..bytes.len().min(319)]].concat();
+        let bytes = [&[3], &bytes[..bytes.len().min(319)]].concat();
         world.borrow_mut().records.insert([Boot, Seen, Images, Slot(0), Releases, Sequence][which], bytes);
         if let Ok(mut agent) = Agent::new(FakeOs(world.clone()), Config::default(), 1) {
             for _ in 0..20 {

@@ -135,6 +135,7 @@ impl Gateway {
             leds: field(3) % 3,
             capabilities: Capabilities(0x7f),
             max_run_s: u32::from(field(2) % 4),
+            resume: false,
         };
         self.documents.insert(task, document);
         self.order(Order::Launch(launch))

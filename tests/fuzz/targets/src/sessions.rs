@@ -207,6 +207,7 @@ impl World {
                 leds: 0,
                 capabilities: 1,
                 max_run_s: 0,
+                resume: false,
             },
             1 => ToNode::Kill { task, grace_ms: number(bytes) },
             2 => ToNode::Message { task, data: bytes.to_vec() },

@@ -132,6 +132,7 @@ fn sizes() -> Result<()> {
         leds: 1,
         capabilities: Capabilities(0x3f),
         max_run_s: 86_400,
+        resume: false,
     };
     let command = Command { seq: 1000, more: true, order: Order::Launch(launch) };
     post("launch", paths::COMMAND, &encode(&command)?)?;

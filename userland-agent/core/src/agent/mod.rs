@@ -152,8 +152,8 @@ pub struct Agent<O: Os> {
 }
 
 impl<O: Os> Agent<O> {
-    /// Starts the agent on what storage remembers. Tasks that ran when the node went down are reported as
-    /// failed; those still being fetched go on where they were.
+    /// Starts the agent on what storage remembers. Tasks that ran when the node went down are started again if they
+    /// may be, and reported as failed if not; those still being fetched go on where they were.
     pub fn new(mut os: O, config: Config, seed: u64) -> Result<Self, StorageError> {
         let mut counters = Counters::default();
         let drawn = (seed ^ (seed >> 32) ^ (seed >> 16)) as u16;
@@ -182,7 +182,9 @@ impl<O: Os> Agent<O> {
                 seen = seen.max(kept.order);
                 let mut task = Task::restored(slot, kept);
                 if task.kept.phase == Phase::Running {
-                    task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
+                    if !task.resume() {
+                        task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
+                    }
                     if record::save(&mut os, task.record(), &task.kept).is_err() {
                         counters.storage_errors = counters.storage_errors.saturating_add(1);
                     }

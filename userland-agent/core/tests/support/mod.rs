@@ -176,6 +176,7 @@ impl Sim {
             leds: 0,
             capabilities: Capabilities(Capabilities::LOG | Capabilities::MESSAGE),
             max_run_s: 0,
+            resume: false,
         };
         self.gateway.images.insert(task + 100, image);
         self.gateway.documents.insert(task, document);

@@ -39,6 +39,7 @@ pub fn traffic() -> Vec<Passed> {
         leds: 1,
         capabilities: 1,
         max_run_s: 0,
+        resume: false,
     }));
     pair.run(5_000);
     assert!(pair.order(ToNode::Message { task: 2, data: b"hello".to_vec() }));
@@ -136,6 +137,7 @@ fn launch() -> Launch {
         leds: 1,
         capabilities: Capabilities(0x7f),
         max_run_s: 60,
+        resume: false,
     }
 }
 

@@ -54,6 +54,15 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or("-")
 }
 
+/// What a node runs on; of a battery, its charge and how long a whole one would last.
+fn power(node: &Value) -> String {
+    let Some(percent) = node["power"]["battery_percent"].as_u64() else { return "mains".to_owned() };
+    match node["energy"]["life_days"].as_f64() {
+        Some(days) => format!("{percent}%, {days:.0} days"),
+        None => format!("{percent}%"),
+    }
+}
+
 pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
     let mut document = get(args.at.gateway, "/nodes")?.context("this is no gateway")?;
     // A page at a time: a gateway may have many thousands.
@@ -74,8 +83,8 @@ pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!(
-        "{:<17} {:<12} {:<11} {:<5} {:>7} {:<44} AGENT",
-        "NODE", "BOARD", "STATE", "LIVE", "HEARD", "RESOURCES"
+        "{:<17} {:<12} {:<11} {:<5} {:>7} {:<14} {:<44} AGENT",
+        "NODE", "BOARD", "STATE", "LIVE", "HEARD", "POWER", "RESOURCES"
     );
     for node in document["nodes"].as_array().into_iter().flatten() {
         let heard =
@@ -83,11 +92,12 @@ pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
         let resources = node["resources"].as_object().into_iter().flatten();
         let resources: Vec<String> = resources.map(|(name, amount)| format!("{name}:{amount}")).collect();
         println!(
-            "{:<17} {:<12} {:<11} {:<5} {heard:>7} {:<44} {}",
+            "{:<17} {:<12} {:<11} {:<5} {heard:>7} {:<14} {:<44} {}",
             text(node, "node"),
             text(node, "board"),
             text(node, "state"),
             node["live"] == true,
+            power(node),
             resources.join(" "),
             text(node, "agent_id"),
         );

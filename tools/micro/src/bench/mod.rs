@@ -1,7 +1,10 @@
 //! Figures: what messages cost on the air, how long a launch takes, what an agent's state takes.
 
+mod day;
+mod exchanges;
 mod fleet;
 mod load;
+mod pair;
 mod stub;
 
 use crate::keys;
@@ -12,14 +15,8 @@ use framework::v1::TaskState;
 use framework::{Client, Event};
 use gateway::keys::KeySource;
 use gateway::session::Keyring;
-use lowpan::{Eui64, FCS_LEN, Stack};
+use lowpan::Eui64;
 use mesos_proto::resources::Scalars;
-use node_coap::{Block, Endpoint, Params, Request};
-use node_proto::paths::{self, COAP_PORT};
-use node_proto::{
-    Arch, Capabilities, Command, Inventory, Kind, Launch, News, Order, Poll, Power, Register, Runtimes,
-    State, Status, Usage, Vitals, encode,
-};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -47,100 +44,12 @@ pub async fn bench(args: Args) -> Result<ExitCode> {
     if !args.nodes.is_empty() {
         return load::load(&args.nodes, Duration::from_secs(args.idle.max(1)), args.json).await;
     }
-    sizes()?;
+    exchanges::exchanges()?;
+    println!();
+    day::day()?;
     println!("\nnode agent state, without storage and executor: {AGENT_STATE_BYTES} bytes on this machine");
     launches(args.launches.max(1)).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// One CoAP request as it goes on the air.
-fn row(name: &str, message: usize, request: &Request) -> Result<()> {
-    let (node, gateway) = (Eui64([2, 0, 0, 0, 0, 0, 0, 10]), Eui64([2, 0, 0, 0, 0, 0, 0, 1]));
-    let mut coap: Endpoint<()> = Endpoint::new(Params::default(), 1);
-    coap.request((), request, 0).map_err(|error| anyhow::anyhow!("{name}: {error:?}"))?;
-    let (_, datagram) = coap.poll_transmit().context("nothing to send")?;
-    let frames = Stack::new(lowpan::Config::new(node)).encode(
-        gateway.link_local(),
-        COAP_PORT,
-        COAP_PORT,
-        &datagram,
-    )?;
-    let air: usize = frames.iter().map(|frame| frame.len() + FCS_LEN).sum();
-    println!("{name:<28} {message:>8} {:>8} {:>8} {air:>8}", datagram.len(), frames.len());
-    Ok(())
-}
-
-fn sizes() -> Result<()> {
-    println!("{:<28} {:>8} {:>8} {:>8} {:>8}", "message, unprotected", "payload", "UDP", "frames", "on air");
-    let post =
-        |name: &str, path: &str, payload: &[u8]| row(name, payload.len(), &Request::post(path, payload));
-    let power = Power::Battery(92);
-    let inventory = Inventory {
-        cpu_permille: 800,
-        mem_bytes: 128 << 10,
-        flash_bytes: 512 << 10,
-        sensors: 1,
-        leds: 2,
-        power,
-        arch: Arch::Thumbv7em,
-        runtimes: Runtimes(3),
-        block_szx: 2,
-        board: "nrf52840dk".try_into().unwrap_or_default(),
-    };
-    let register = Register {
-        version: node_proto::limits::VERSION,
-        eui64: [2, 0, 0, 0, 0, 0, 0, 10],
-        boot: 300,
-        epoch: 40_000,
-        seen: 1000,
-        inventory,
-    };
-    post("register", paths::REGISTER, &encode(&register)?)?;
-    let poll = |news| encode(&Poll { seen: 1000, power, next_s: 60, news });
-    post("heartbeat, nothing new", paths::POLL, &poll(News::Nothing)?)?;
-    let vitals = Vitals {
-        uptime_s: 90_000,
-        frames_out: 4_000,
-        bytes_out: 300_000,
-        frames_in: 4_000,
-        bytes_in: 300_000,
-        listened_ms: 60_000,
-        cpu_ms: 20_000,
-    };
-    post("heartbeat, of the node", paths::POLL, &poll(News::Vitals(vitals))?)?;
-    let usage = Usage {
-        task: 1000,
-        cpu_ms: 90_000,
-        granted_ms: 120_000,
-        mem_bytes: 8192,
-        mem_peak_bytes: 8192,
-        received: 2560,
-        messages: 100,
-        log_bytes: 3_000,
-        radio_bytes: 9_000,
-    };
-    post("heartbeat, of a task", paths::POLL, &poll(News::Usage(usage))?)?;
-    let launch = Launch {
-        task: 1000,
-        image: 300,
-        image_len: 20_000,
-        digest: [0xab; 16],
-        document_len: 200,
-        kind: Kind::Wasm,
-        cpu_permille: 250,
-        mem_bytes: 32 << 10,
-        leds: 1,
-        capabilities: Capabilities(0x3f),
-        max_run_s: 86_400,
-        resume: false,
-    };
-    let command = Command { seq: 1000, more: true, order: Order::Launch(launch) };
-    post("launch", paths::COMMAND, &encode(&command)?)?;
-    let kill = Command { seq: 1000, more: false, order: Order::Kill { task: 1000, grace_ms: 3000 } };
-    post("kill", paths::COMMAND, &encode(&kill)?)?;
-    let status = Status { task: 1000, seq: 2, state: State::Running, note: Default::default() };
-    post("status", paths::STATUS, &encode(&status)?)?;
-    row("image block, asking", 0, &Request::get_block("i/300", Block { num: 300, more: false, szx: 2 }))
 }
 
 async fn launches(count: usize) -> Result<()> {

@@ -355,8 +355,8 @@ impl Agents {
     /// A master was found, lost or changed: every agent whose node is alive registers with it.
     pub fn master_detected(&mut self, master: Option<Upid>, now_ms: u64) {
         self.master = master;
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        for id in ids {
+        // In an order that is always the same: each draws its pause from one source of chance.
+        for id in self.node_ids() {
             self.start_registration(id, now_ms);
             self.rearm(id);
         }

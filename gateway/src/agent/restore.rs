@@ -54,8 +54,7 @@ impl Agents {
 
     /// Gives up all agent ids, with their tasks: for a gateway that the master is to know at a new address.
     pub fn start_anew(&mut self) {
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        ids.into_iter().for_each(|id| self.give_up_identity(id));
+        self.node_ids().into_iter().for_each(|id| self.give_up_identity(id));
     }
 
     /// Images of tasks that have not ended: they have to stay.
@@ -72,8 +71,7 @@ impl Agents {
     /// Tells the master that all agents go for good, and ends their tasks (src/slave/slave.cpp, `signaled`).
     pub fn unregister_all(&mut self) {
         self.retired = true;
-        let ids: Vec<NodeId> = self.nodes.keys().copied().collect();
-        for id in ids {
+        for id in self.node_ids() {
             if let Some(value) = self.nodes.get(&id).and_then(|agent| agent.record.slave_id.clone()) {
                 self.send(id, &internal::UnregisterSlaveMessage { slave_id: mesos::SlaveId { value } });
             }

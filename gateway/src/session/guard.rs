@@ -62,7 +62,7 @@ pub(super) enum Verdict {
 /// The contexts.
 #[derive(Debug)]
 pub(super) struct Guard {
-    nodes: HashMap<NodeId, Held>,
+    nodes: BTreeMap<NodeId, Held>,
     by_kid: HashMap<Id, NodeId>,
     revoked: HashSet<Id>,
     /// Bounds of own numbers in the store.
@@ -78,7 +78,7 @@ impl Guard {
         let sequences =
             sequences.filter_map(|(_, key, value)| Some((key.clone(), postcard::from_bytes(value).ok()?)));
         Self {
-            nodes: HashMap::new(),
+            nodes: BTreeMap::new(),
             by_kid: HashMap::new(),
             revoked: HashSet::new(),
             sequences: sequences.collect(),

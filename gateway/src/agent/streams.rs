@@ -113,7 +113,9 @@ impl Agents {
         let address = lowpan::Eui64(id.0).link_local().to_string();
         let Some(task) = agent.tasks.get_mut(&handle) else { return };
         let repeats = state == task.state() && !is_terminal(state);
-        if task.has_ended() || (repeats && task.progress.updates.len() >= STREAM_MAX) {
+        // A node that takes a launch and its kill together says of the first that it starts: too late.
+        let goes_back = task.state() == TaskState::TaskKilling && !is_terminal(state);
+        if task.has_ended() || goes_back || (repeats && task.progress.updates.len() >= STREAM_MAX) {
             return;
         }
         let container_id = super::info::container_id(&slave_id, task.framework_id(), task.executor_id());

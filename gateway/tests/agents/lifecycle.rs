@@ -338,3 +338,21 @@ fn agents_that_are_unregistered_do_not_come_back() {
     rig.restart();
     assert_eq!(rig.await_registration().0, RegisterSlaveMessage::full_name());
 }
+
+#[test]
+fn nothing_but_its_end_follows_killing() {
+    let mut rig = Rig::registered();
+    let kind = mesos::framework_info::capability::Type::TaskKillingState as i32;
+    let mut info = framework("F", true);
+    info.capabilities.push(mesos::framework_info::Capability { r#type: Some(kind) });
+    rig.master(&RunTaskMessage { framework: info, task: task("a"), ..Default::default() });
+    rig.image();
+    rig.kill("a", None);
+    let killing = rig.update();
+    assert_eq!(killing.status.state, mesos::TaskState::TaskKilling as i32);
+    // The node has taken both orders, and says of the first that it starts.
+    rig.status(1, 1, State::Starting);
+    rig.status(1, 2, State::Killed);
+    rig.acknowledge(&killing);
+    assert_eq!(rig.update().status.state, mesos::TaskState::TaskKilled as i32);
+}

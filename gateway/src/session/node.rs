@@ -23,11 +23,17 @@ pub(super) struct SessionRecord {
 /// What is expected next of a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Intake {
+    /// [`Intake::ENDED`] once the last one was taken.
     pub next_status: u16,
     pub next_message: u32,
     /// In memory only: after a restart a piece of log may be marked as lost that is not.
     #[serde(skip)]
     pub log_offset: u32,
+}
+
+impl Intake {
+    /// No more statuses are taken.
+    pub const ENDED: u16 = u16::MAX;
 }
 
 impl Default for Intake {

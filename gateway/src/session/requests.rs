@@ -86,7 +86,7 @@ impl Sessions {
             if intake.next_status > 1 || waits(*task) {
                 continue;
             }
-            intake.next_status = 2;
+            intake.next_status = Intake::ENDED;
             let save = Write::Put(Table::Intake, node::task_key(id, *task), node::record(intake));
             self.outputs.push_back(Output::Write(save));
             let state = node_proto::State::Failed(node_proto::Failure::Restarted);
@@ -164,14 +164,21 @@ impl Sessions {
         let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&status.task)) else {
             return Response::new(Code::NOT_FOUND, &[]);
         };
-        if status.seq < intake.next_status {
+        // A node whose storage fails may restart from an older record of a task, and number its end like a status that
+        // was taken: the end counts all the same, once.
+        let ends = status.state.is_terminal() && intake.next_status != Intake::ENDED;
+        if intake.next_status == Intake::ENDED && !status.state.is_terminal() {
+            // Or it may run what has ended here: nobody would ever stop that.
+            return Response::new(Code::NOT_FOUND, &[]);
+        }
+        if status.seq < intake.next_status && !ends {
             self.counters.repeated += 1;
             return Response::new(Code::CHANGED, &[]);
         }
         if status.seq > intake.next_status {
             return Response::new(Code::CONFLICT, &[]);
         }
-        intake.next_status = intake.next_status.saturating_add(1);
+        intake.next_status = if ends { Intake::ENDED } else { intake.next_status.saturating_add(1) };
         if status.state == State::Running {
             // It starts, perhaps again after a restart of the node: what it sends is numbered from the beginning.
             (intake.next_message, intake.log_offset) = (1, 0);

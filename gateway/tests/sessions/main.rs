@@ -273,3 +273,26 @@ fn messages_leave_room_for_launches_and_kills() {
     assert!(order(ToNode::Kill { task: 1, grace_ms: 0 }), "a shorter grace is another kill");
     assert_eq!(world.sessions.view(NODE, world.now).unwrap().mailbox, 32 + 1 + 2);
 }
+
+#[test]
+fn an_end_counts_once_whatever_its_number() {
+    let mut world = World::new(5, 0, Power::Mains);
+    world.run_until(5_000);
+    assert!(world.launch(1));
+    let say = |world: &mut World, seq, state| {
+        let status = node_proto::Status { task: 1, seq, state, note: Default::default() };
+        world.direct(world.home, &Request::post(paths::STATUS, &encode(&status).unwrap())).code
+    };
+    assert_eq!(say(&mut world, 1, State::Starting), Code::CHANGED);
+    assert_eq!(say(&mut world, 2, State::Running), Code::CHANGED);
+    world.events.clear();
+    // A node that could not write restarts from an older record.
+    let cut_off = State::Failed(node_proto::Failure::Restarted);
+    for _ in 0..2 {
+        assert_eq!(say(&mut world, 2, cut_off), Code::CHANGED);
+    }
+    let ends = |event: &&FromNode| matches!(event, FromNode::Status { state, .. } if *state == cut_off);
+    assert_eq!(world.events.iter().filter(ends).count(), 1);
+    // What runs there in spite of it is not wanted.
+    assert_eq!(say(&mut world, 2, State::Running), Code::NOT_FOUND);
+}

@@ -417,3 +417,13 @@ fn an_led_belongs_to_one_task_at_a_time() {
     sim.until("runs", |sim| sim.starts(5) == 1);
     assert_eq!(sim.world.borrow().leds[&5], Leds(0b111), "they are free again");
 }
+
+#[test]
+fn a_kill_of_a_task_that_is_not_here_is_answered() {
+    let mut sim = Sim::new(1);
+    sim.gateway.order(Order::Kill { task: 7, grace_ms: 0 });
+    sim.until("said", |sim| sim.ended(7));
+    assert_eq!(sim.states(7), [State::Killed]);
+    sim.run(30_000);
+    assert_eq!((sim.states(7).len(), sim.gateway.statuses.len()), (1, 1));
+}

@@ -14,7 +14,7 @@ impl<O: Os> Agent<O> {
             let from_ms = now + Config::REFUSED_PAUSE_MS;
             match purpose {
                 Purpose::Register | Purpose::Poll => {} // these have pauses of their own
-                Purpose::Status { .. } => self.status_from_ms = from_ms,
+                Purpose::Status { .. } | Purpose::Stranger { .. } => self.status_from_ms = from_ms,
                 Purpose::Outbox { .. } => self.outbox_from_ms = from_ms,
                 Purpose::Document { .. } | Purpose::Image { .. } => self.fetch_from_ms = from_ms,
             }
@@ -22,6 +22,11 @@ impl<O: Os> Agent<O> {
         match purpose {
             Purpose::Register => self.registered(&answer, now),
             Purpose::Poll => self.polled(&answer, now),
+            Purpose::Stranger { task } => {
+                if answer.is_success() || answer.is_not_found() {
+                    self.strangers.retain(|held| *held != task);
+                }
+            }
             Purpose::Status { task, seq } => self.status_taken(task, seq, &answer),
             Purpose::Outbox { task } => self.outbox_taken(task, &answer),
             Purpose::Document { task } => self.document_block(task, &answer),

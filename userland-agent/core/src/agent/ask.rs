@@ -104,10 +104,21 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn send_status(&mut self, now: u64) -> bool {
-        let Some(at) = self.in_turn(|task| !task.kept.statuses.is_empty()) else { return false };
+        let Some(at) = self.in_turn(|task| !task.kept.statuses.is_empty()) else {
+            return self.send_stranger(now);
+        };
         let Some(status) = self.tasks[at].kept.statuses.front().cloned() else { return false };
         let purpose = Purpose::Status { task: status.task, seq: status.seq };
         self.post(paths::STATUS, &status, purpose, now)
+    }
+
+    fn send_stranger(&mut self, now: u64) -> bool {
+        let Some(task) = self.strangers.front().copied() else { return false };
+        // It was taken with a record that could not be written, and the node has restarted since; or the gateway knows
+        // its end, and takes no other.
+        let note = heapless::String::try_from("not on this node").unwrap_or_default();
+        let status = Status { task, seq: 1, state: State::Killed, note };
+        self.post(paths::STATUS, &status, Purpose::Stranger { task }, now)
     }
 
     pub(super) fn send_outbox(&mut self, now: u64) -> bool {

@@ -20,7 +20,7 @@ use node_oscore::{Context, Credential};
 use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, VERSION};
 use node_proto::{
     Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, News, Order, Poll,
-    Power, Register, Registered, Runtimes, State, TaskHandle, Usage, Vitals, decode, paths,
+    Power, Register, Registered, Runtimes, State, Status, TaskHandle, Usage, Vitals, decode, paths,
 };
 
 /// Settings of an agent.
@@ -114,10 +114,24 @@ pub struct Counters {
 enum Purpose {
     Register,
     Poll,
-    Status { task: TaskHandle, seq: u16 },
-    Outbox { task: TaskHandle },
-    Document { task: TaskHandle },
-    Image { task: TaskHandle, offset: u32 },
+    /// What the gateway wants to end is not here.
+    Stranger {
+        task: TaskHandle,
+    },
+    Status {
+        task: TaskHandle,
+        seq: u16,
+    },
+    Outbox {
+        task: TaskHandle,
+    },
+    Document {
+        task: TaskHandle,
+    },
+    Image {
+        task: TaskHandle,
+        offset: u32,
+    },
 }
 
 /// A node's agent. Call [`Agent::datagram`] for what arrives and [`Agent::step`] when it says or after that.
@@ -134,6 +148,8 @@ pub struct Agent<O: Os> {
     ledger: Ledger<TASKS_MAX>,
     images: Images,
     releases: Releases,
+    /// Tasks that were to be killed and are not here: the gateway is to hear that. What finds no place is killed again.
+    strangers: heapless::Deque<TaskHandle, TASKS_MAX>,
     under_way: Option<Purpose>,
     /// From when statuses, output and block requests may be sent again after the gateway refused one.
     status_from_ms: u64,
@@ -224,6 +240,7 @@ impl<O: Os> Agent<O> {
             ledger,
             images,
             releases,
+            strangers: heapless::Deque::new(),
             under_way: None,
             status_from_ms: 0,
             outbox_from_ms: 0,

@@ -127,7 +127,12 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn kill(&mut self, task: TaskHandle, grace_ms: u32) {
-        let Some(at) = self.find(task) else { return };
+        let Some(at) = self.find(task) else {
+            if !self.strangers.iter().any(|held| *held == task) {
+                let _ = self.strangers.push_back(task); // a gateway that still wants it to end says so again
+            }
+            return;
+        };
         match self.tasks[at].kept.phase {
             Phase::Fetching => self.report(at, State::Killed, "killed before it ran"),
             Phase::Running => {

@@ -478,6 +478,36 @@ fn a_launch_that_the_agent_never_saw_is_reconciled() {
 }
 
 #[test]
+fn a_task_that_an_unreachable_agent_comes_back_without_is_gone() {
+    let (mut world, agent, fw, offer) = ready();
+    world.launch(&fw, &offer, vec![task("t", &agent, 1.0, 32.0)]);
+    world.pass(7 * PING);
+    assert_eq!(world.update().state(), v1::TaskState::TaskUnreachable);
+    reregister(&mut world, 1, &agent, vec![], vec![]);
+    let asked = call::reconcile::Task {
+        task_id: v1::TaskId { value: "t".into() },
+        agent_id: Some(v1::AgentId { value: agent }),
+    };
+    let reconcile = call::Reconcile { tasks: vec![asked] };
+    world.framework_call(&fw, call::Type::Reconcile, |call| call.reconcile = Some(reconcile));
+    assert_eq!(world.update().state(), v1::TaskState::TaskGone);
+}
+
+#[test]
+fn an_acknowledged_end_is_not_taken_over_from_a_late_registration() {
+    let (mut world, agent, fw) = running();
+    world.status(1, &agent, &fw.0, "t", TaskState::TaskFinished, 2);
+    world.acknowledge(&fw, &agent, "t", 2);
+    // Sent before the acknowledgement reached the agent.
+    let tasks = vec![known("t", &fw.0, &agent, TaskState::TaskFinished)];
+    reregister(&mut world, 1, &agent, tasks, vec![]);
+    world.sent.clear();
+    reregister(&mut world, 1, &agent, vec![], vec![]);
+    let answer = world.got::<SlaveReregisteredMessage>(&pid(1));
+    assert!(answer.reconciliations.is_empty(), "nobody asks for it again");
+}
+
+#[test]
 fn an_unknown_agent_brings_back_its_frameworks_and_tasks() {
     // As after a restart of the master.
     let mut world = World::new();

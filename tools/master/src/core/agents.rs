@@ -159,6 +159,10 @@ impl MasterCore {
                     "Unknown agent re-registered"
                 };
                 self.recover_from(&id, &message, Some(why));
+                // What it does not have it will not have again.
+                for framework in self.frameworks.values_mut() {
+                    framework.unreachable.retain(|_, agent| *agent != id);
+                }
                 Vec::new()
             }
         };
@@ -283,12 +287,19 @@ impl MasterCore {
         {
             return self.count("tasks_not_recovered");
         }
-        framework.unreachable.remove(&task_id);
-        framework.completed.retain(|done| done.task_id.value != task_id);
         let state = task.state();
         if is_terminal(state) {
+            let acknowledged =
+                |done: &Task| done.task_id.value == task_id && done.status_update_uuid.is_some();
+            if framework.completed.iter().any(acknowledged) {
+                // Said before the acknowledgement came: taken over again, it would be asked for when the agent, which
+                // has forgotten it, registers once more, and end a second time.
+                return;
+            }
             held = Pool::default();
         }
+        framework.unreachable.remove(&task_id);
+        framework.completed.retain(|done| done.task_id.value != task_id);
         let record = TaskRecord { task: task.clone(), role: role.clone(), held: held.clone(), kill: None };
         framework.tasks.insert(task_id.clone(), record);
         self.allocator.hold(&framework_id, &role, id, &held);

@@ -169,6 +169,13 @@ impl MasterCore {
                 self.count_end(state);
             }
             self.remove_task(&framework_id, &task_id);
+            if over
+                && let Some(framework) = self.frameworks.get_mut(&framework_id)
+                && let Some(done) = framework.completed.back_mut()
+            {
+                // Not acknowledged: it is taken over again if the agent comes back with it.
+                done.status_update_uuid = None;
+            }
             if !over
                 && state == TaskState::TaskUnreachable
                 && let Some(framework) = self.frameworks.get_mut(&framework_id)

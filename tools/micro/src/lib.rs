@@ -11,6 +11,7 @@ mod gateway;
 mod keys;
 mod run;
 mod serve;
+mod sim;
 mod task;
 
 use anyhow::Result;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::Args),
     /// Print sizes on the air, latency and state size beside their budgets
     Bench(bench::Args),
+    /// Run whole worlds in virtual time, one for each seed, and check what must hold
+    Sim(sim::Args),
     /// Run a node as a process
     Node(serve::NodeArgs),
     /// Run a gateway
@@ -99,7 +102,11 @@ pub fn main() -> ExitCode {
         }
     };
     let cli = Cli::parse_from(args);
-    let quiet = if matches!(cli.command, Command::Demo(_) | Command::Bench(_)) { "error" } else { "info" };
+    let quiet = match cli.command {
+        Command::Demo(_) | Command::Bench(_) => "error",
+        Command::Sim(_) => "off",
+        _ => "info",
+    };
     let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -123,6 +130,7 @@ fn work(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
         Command::Bench(args) => runtime()?.block_on(bench::bench(args)),
+        Command::Sim(args) => sim::sim(args),
         Command::Node(args) => serve::node(args),
         Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
         Command::Master(args) => runtime()?.block_on(serve::master(args)),

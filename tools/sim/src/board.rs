@@ -135,10 +135,14 @@ impl Board {
     fn start(&mut self, start: &Start<'_>) {
         let held = self.images.get(&start.image).map(Vec::as_slice).unwrap_or_default();
         if Sha256::digest(held)[..16] != start.image {
-            self.wrong("unchecked image", format!("task {} is started on bytes with another digest", start.task));
+            self.wrong(
+                "unchecked image",
+                format!("task {} is started on bytes with another digest", start.task),
+            );
         }
         let Some((number, behaviour)) = task::read(start.document.data) else {
-            return self.wrong("document", format!("task {} has another document than it was sent", start.task));
+            return self
+                .wrong("document", format!("task {} has another document than it was sent", start.task));
         };
         let running = Running::new(number, behaviour, start.grant, self.now);
         self.seen.push(Seen::Started { number, task: start.task });
@@ -333,6 +337,10 @@ impl Os for SimOs {
     }
 
     fn usage(&self, task: TaskHandle) -> Option<TaskUsage> {
-        self.0.borrow().running.get(&task).map(|_| TaskUsage { cpu_ms: 1, granted_ms: 2, ..TaskUsage::default() })
+        self.0.borrow().running.get(&task).map(|_| TaskUsage {
+            cpu_ms: 1,
+            granted_ms: 2,
+            ..TaskUsage::default()
+        })
     }
 }

@@ -67,9 +67,13 @@ pub(crate) struct Checks {
     pub lives: BTreeMap<usize, Life>,
     pub nonces: Nonces,
     pub violation: Option<Violation>,
-    acknowledged: BTreeSet<Vec<u8>>,
-    statuses: BTreeMap<(NodeId, u16), u16>,
+    pub acknowledged: BTreeSet<Vec<u8>>,
+    pub statuses: BTreeMap<(NodeId, u16), u16>,
     pub now: u64,
+    /// Connections stall in this world. What is held up for longer than the master waits for an agent can undo what
+    /// was said meanwhile: a launch comes after its task was given up, a registration after an acknowledgement. With
+    /// Mesos' messages neither side can tell.
+    pub stalls: bool,
 }
 
 /// How far a state is in a task's life.
@@ -84,7 +88,12 @@ fn rank(state: TaskState) -> u8 {
 }
 
 /// Adds an update that is new to a stream, or says what is wrong with it.
-fn follow(stream: &mut Vec<(Vec<u8>, TaskState)>, uuid: &[u8], state: TaskState) -> Result<(), String> {
+fn follow(
+    stream: &mut Vec<(Vec<u8>, TaskState)>,
+    uuid: &[u8],
+    state: TaskState,
+    stalls: bool,
+) -> Result<(), String> {
     if let Some((_, before)) = stream.iter().find(|(held, _)| held == uuid) {
         return match *before == state {
             true => Ok(()),
@@ -94,6 +103,9 @@ fn follow(stream: &mut Vec<(Vec<u8>, TaskState)>, uuid: &[u8], state: TaskState)
     if let Some((_, before)) = stream.last()
         && rank(*before) >= rank(state)
     {
+        if stalls && state == TaskState::TaskDropped {
+            return Ok(()); // it is asked for once more, and its agent has forgotten it
+        }
         return Err(format!("{} follows {}", state.as_str_name(), before.as_str_name()));
     }
     stream.push((uuid.to_vec(), state));
@@ -137,34 +149,40 @@ impl Checks {
         for (node, event) in &effects.said {
             self.said(*node, event);
         }
+        let acknowledged = self.acknowledgements(effects);
         for (_, _, name, body) in &effects.messages {
             if *name == StatusUpdateMessage::full_name() {
                 match StatusUpdateMessage::decode(body.as_slice()) {
-                    Ok(message) => self.update_sent(&message),
+                    Ok(message) => self.update_sent(&message, &acknowledged),
                     Err(error) => self.fail("what is sent can be read", error.to_string()),
                 }
             }
         }
-        // After what was sent: an acknowledgement may have come in behind it.
-        for message in &effects.heard {
-            if message.name == StatusUpdateAcknowledgementMessage::full_name()
-                && let Ok(message) = StatusUpdateAcknowledgementMessage::decode(message.body.clone())
-            {
-                self.acknowledged.insert(message.uuid);
-            }
-        }
+        // Only now: an acknowledgement may have come in behind what was sent.
+        self.acknowledged.extend(acknowledged);
         self.leases(gateway, now);
+    }
+
+    /// UUIDs that were acknowledged in a step.
+    fn acknowledgements(&mut self, effects: &Effects) -> BTreeSet<Vec<u8>> {
+        let name = StatusUpdateAcknowledgementMessage::full_name();
+        let acks = effects.heard.iter().filter(|message| message.name == name);
+        acks.filter_map(|ack| StatusUpdateAcknowledgementMessage::decode(ack.body.clone()).ok())
+            .map(|ack| ack.uuid)
+            .collect()
     }
 
     fn said(&mut self, node: NodeId, event: &FromNode) {
         match event {
             FromNode::Status { task, seq, state, .. } => {
                 let newest = self.statuses.entry((node, *task)).or_default();
-                if *seq != *newest + 1 {
+                // A node with failing storage may number a task's end like a status before.
+                let ends = state.is_terminal() && *newest != u16::MAX && *seq <= *newest;
+                if *seq != newest.saturating_add(1) && !ends {
                     let text = format!("node {node}, task {task}: {state:?} has number {seq} after {newest}");
                     self.fail("each status is taken once, in order", text);
                 } else {
-                    *newest = *seq;
+                    *newest = if state.is_terminal() { u16::MAX } else { *seq };
                 }
             }
             FromNode::Message { data, .. } => match task::read_message(data) {
@@ -182,7 +200,7 @@ impl Checks {
         }
     }
 
-    fn update_sent(&mut self, message: &StatusUpdateMessage) {
+    fn update_sent(&mut self, message: &StatusUpdateMessage, acknowledged: &BTreeSet<Vec<u8>>) {
         let update = &message.update;
         let Some(at) = number(&update.status.task_id.value) else {
             return self.fail("updates are of tasks", format!("{:?}", update.status.task_id));
@@ -195,11 +213,14 @@ impl Checks {
         }
         if let Some(open) = self.life(at).sent.last().filter(|(held, _)| *held != uuid).cloned()
             && !self.acknowledged.contains(&open.0)
+            && !acknowledged.contains(&open.0)
         {
-            let text = format!("t{at}: {} before {} is acknowledged", state.as_str_name(), open.1.as_str_name());
+            let text =
+                format!("t{at}: {} before {} is acknowledged", state.as_str_name(), open.1.as_str_name());
             self.fail("one update of a task is under way at a time", text);
         }
-        if let Err(why) = follow(&mut self.life(at).sent, &uuid, state) {
+        let stalls = self.stalls;
+        if let Err(why) = follow(&mut self.life(at).sent, &uuid, state, stalls) {
             self.fail("the gateway's updates are in order and never change", format!("t{at}: {why}"));
         }
     }
@@ -216,11 +237,13 @@ impl Checks {
             let bound = gateway.lease_ms(view.next_s);
             match view.heard_ms_ago {
                 Some(ago) if ago < bound && !view.online => {
-                    let text = format!("node {id} was heard {ago} ms ago and has lapsed; its lease is {bound} ms");
+                    let text =
+                        format!("node {id} was heard {ago} ms ago and has lapsed; its lease is {bound} ms");
                     self.fail("a node heard within its lease is live", text);
                 }
                 Some(ago) if ago > bound && view.online => {
-                    let text = format!("node {id} was heard {ago} ms ago and is live; its lease is {bound} ms");
+                    let text =
+                        format!("node {id} was heard {ago} ms ago and is live; its lease is {bound} ms");
                     self.fail("a silent node's lease lapses", text);
                 }
                 _ => {}
@@ -245,19 +268,22 @@ impl Checks {
         let state = status.state();
         let Some(uuid) = status.uuid.clone().filter(|uuid| !uuid.is_empty()) else {
             // The master's own words; of these only that something is gone for good can be wrong later.
-            self.life(at).gone |= is_terminal(state);
+            use TaskState::{TaskDropped, TaskError, TaskGone, TaskLost};
+            self.life(at).gone |= matches!(state, TaskDropped | TaskError | TaskGone | TaskLost);
             return;
         };
+        let stalls = self.stalls;
         let life = self.life(at);
-        let is_new = !life.heard.iter().any(|(held, _)| *held == uuid);
-        if let Err(why) = follow(&mut life.heard, &uuid, state) {
-            return self.fail("the scheduler's updates are in order and never change", format!("t{at}: {why}"));
+        let before = life.heard.len();
+        if let Err(why) = follow(&mut life.heard, &uuid, state, stalls) {
+            return self
+                .fail("the scheduler's updates are in order and never change", format!("t{at}: {why}"));
         }
-        if !is_new {
+        let life = self.life(at);
+        if life.heard.len() == before {
             return;
         }
-        let life = self.life(at);
-        if life.gone && !is_terminal(state) {
+        if life.gone && !is_terminal(state) && !stalls {
             let text = format!("t{at} is {} after it was gone", state.as_str_name());
             self.fail("what is gone does not come back", text);
         } else if let Some(why) = contradiction(life, state, was_killed) {
@@ -279,7 +305,8 @@ impl Checks {
 
     /// What is left in the store when nothing is left to do.
     pub fn empty(&mut self, gateway: &Gateway) -> Option<String> {
-        let tables = [Table::Task, Table::Progress, Table::Command, Table::Intake, Table::Document, Table::Framework];
+        let tables =
+            [Table::Task, Table::Progress, Table::Command, Table::Intake, Table::Document, Table::Framework];
         let left = tables.map(|table| (table, gateway.stored(table)));
         let left: Vec<_> = left.into_iter().filter(|(_, count)| *count > 0).collect();
         (!left.is_empty()).then(|| format!("records are left in the store: {left:?}"))

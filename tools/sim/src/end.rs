@@ -1,5 +1,6 @@
 //! The end of a run: everything is mended, and then all parts have to agree, and in the end nothing be left.
 
+use crate::plan::Fault;
 use crate::scheduler::{Stand, is_terminal, name};
 use crate::world::World;
 use master::view::View;
@@ -20,7 +21,13 @@ impl World {
     /// Mends everything and waits until all parts agree; then ends all tasks and waits until nothing is left.
     pub fn wind_up(&mut self) {
         self.heal();
-        self.wait_for("all parts agree", Self::disagreement);
+        let forgets = self.plan.faults.iter().any(|(fault, _)| *fault == Fault::NodeStorage);
+        match forgets {
+            // A node whose storage fails and which then restarts may know nothing of a task: it says so when asked to
+            // end it, and not before.
+            true => self.wait_for("all parts agree", Self::unready),
+            false => self.wait_for("all parts agree", Self::disagreement),
+        }
         self.scheduler.close(self.now);
         self.wait_for("nothing is left", Self::leftover);
         let (datagrams, updates) = (self.stats.datagrams, self.stats.updates);
@@ -55,6 +62,11 @@ impl World {
 
     /// What the parts do not agree on yet.
     fn disagreement(&mut self) -> Option<String> {
+        self.unready().or_else(|| self.tasks_apart())
+    }
+
+    /// Who is not back yet, and what still waits.
+    fn unready(&mut self) -> Option<String> {
         if let Some(at) = self.nodes.iter().position(|node| !node.is_up()) {
             return Some(format!("node {at} is down"));
         }
@@ -63,7 +75,10 @@ impl World {
         };
         let (totals, nodes) = (agents.totals(), self.nodes.len() as u64);
         if totals.registered != nodes || totals.live != nodes {
-            return Some(format!("of {nodes} nodes {} are live, {} registered", totals.live, totals.registered));
+            return Some(format!(
+                "of {nodes} nodes {} are live, {} registered",
+                totals.live, totals.registered
+            ));
         }
         if totals.updates_waiting > 0 {
             return Some(format!("{} updates are not acknowledged", totals.updates_waiting));
@@ -76,7 +91,7 @@ impl World {
         if !self.scheduler.subscribed {
             return Some("the scheduler is not subscribed".into());
         }
-        self.tasks_apart()
+        None
     }
 
     /// Tasks that are somewhere and not everywhere.
@@ -132,10 +147,18 @@ impl World {
         for (at, life) in &self.checks.lives {
             let ended = life.last().is_some_and(is_terminal);
             if life.starts > 0 && !ended {
-                wrong.push(format!("{} ran, and its scheduler never heard its end: {:?}", name(*at), life.last()));
+                wrong.push(format!(
+                    "{} ran, and its scheduler never heard its end: {:?}",
+                    name(*at),
+                    life.last()
+                ));
             }
             if let Some(state) = life.unheard() {
-                wrong.push(format!("{} was {} and its scheduler never heard", name(*at), state.as_str_name()));
+                wrong.push(format!(
+                    "{} was {} and its scheduler never heard",
+                    name(*at),
+                    state.as_str_name()
+                ));
             }
         }
         if let Some(first) = wrong.into_iter().next() {

@@ -41,7 +41,7 @@ pub(crate) struct Effects {
     pub fetches: Vec<String>,
     /// What nodes said, as far as it was committed.
     pub said: Vec<(NodeId, FromNode)>,
-    /// Messages of the master whose effect was committed.
+    /// Messages that were taken from the master, and their effect committed.
     pub heard: Vec<Message>,
     /// The gateway is down now.
     pub crashed: bool,
@@ -250,7 +250,8 @@ impl Gateway {
                 effects.datagrams.clear();
             }
             Some(Crash::Between) => {
-                let sent = self.rng.below((effects.messages.len() + effects.datagrams.len()) as u64 + 1) as usize;
+                let sent =
+                    self.rng.below((effects.messages.len() + effects.datagrams.len()) as u64 + 1) as usize;
                 let datagrams = sent.saturating_sub(effects.messages.len());
                 effects.messages.truncate(sent);
                 effects.datagrams.truncate(datagrams);
@@ -287,8 +288,11 @@ impl Cores {
             match (choice + kind) % 4 {
                 0 if !self.inbox.messages.is_empty() => {
                     for message in std::mem::take(&mut self.inbox.messages) {
+                        let refused = self.agents.counters().not_master;
                         self.agents.from_master(&message, now);
-                        effects.heard.push(message);
+                        if self.agents.counters().not_master == refused {
+                            effects.heard.push(message);
+                        }
                     }
                     return;
                 }
@@ -369,14 +373,7 @@ impl Cores {
         }
     }
 
-    fn keep(
-        &mut self,
-        uri: &str,
-        image: Fetched,
-        now: u64,
-        cache: &mut Cache,
-        writes: &mut Vec<Write>,
-    ) {
+    fn keep(&mut self, uri: &str, image: Fetched, now: u64, cache: &mut Cache, writes: &mut Vec<Write>) {
         let kept = image.map(|bytes| {
             let image = cache.keep(uri, &bytes, writes);
             if !self.recent.iter().any(|(_, held, _)| held == uri) {

@@ -3,9 +3,10 @@
 use crate::board::WriteFault;
 use crate::gateway::Crash;
 use crate::plan::Fault;
+use crate::words::words;
 use crate::world::{Happening, World, gateway_address, master_address};
 use agent_core::StorageError;
-use libprocess::Upid;
+use libprocess::{Message, Upid};
 use master::core::Input;
 
 impl World {
@@ -31,6 +32,8 @@ impl World {
                 } else if to_master {
                     self.feed_core(Input::Message(message));
                 } else {
+                    let Message { to, name, body, .. } = &message;
+                    self.trace.note(now, body, || format!("{to} gets {}", words(name, body)));
                     self.gateway.message(message);
                 }
             }
@@ -83,6 +86,10 @@ impl World {
                         self.link_to_master();
                     }
                 }
+            }
+            Happening::Leader(there) => {
+                let run = self.gateway.run;
+                self.put(0, Happening::Detected { run, there });
             }
             Happening::Fault(fault, pause) => {
                 if !self.calm {
@@ -167,7 +174,8 @@ impl World {
         self.trace.note(self.now, &[at as u8], || format!("node {at} goes down"));
         self.stats.node_crashes += 1;
         self.nodes[at].crash(self.now);
-        let after = if self.rng.chance(100) { self.rng.scale(60_000, 900_000) } else { self.rng.scale(100, 60_000) };
+        let after =
+            if self.rng.chance(100) { self.rng.scale(60_000, 900_000) } else { self.rng.scale(100, 60_000) };
         self.put(after, Happening::NodeUp(at));
     }
 
@@ -179,7 +187,8 @@ impl World {
         let arrives = self.rng.chance(500);
         self.to_master.owner_gone(arrives);
         self.break_way(false, 50);
-        let after = if self.rng.chance(100) { self.rng.scale(60_000, 300_000) } else { self.rng.scale(100, 30_000) };
+        let after =
+            if self.rng.chance(100) { self.rng.scale(60_000, 300_000) } else { self.rng.scale(100, 30_000) };
         self.put(after, Happening::GatewayUp);
     }
 
@@ -258,10 +267,9 @@ impl World {
                 way.stalled_until = until;
             }
             Fault::NoLeader => {
-                let run = self.gateway.run;
                 let after = self.rng.scale(1, 20_000);
-                self.put(0, Happening::Detected { run, there: false });
-                self.put(after, Happening::Detected { run, there: true });
+                self.put(0, Happening::Leader(false));
+                self.put(after, Happening::Leader(true));
             }
             Fault::MasterCrash => {
                 if self.master.is_some() {
@@ -277,6 +285,8 @@ impl World {
         self.trace.note(self.now, b"heal", || "everything is mended".into());
         self.calm = true;
         self.scheduler.calm = true;
+        // Without pings they look for their master after 75 s, and try at least each minute.
+        self.scheduler.all_back_ms = self.now + 900_000;
         self.gateway.armed = None;
         for way in [&mut self.to_master, &mut self.to_gateway] {
             (way.cut_until, way.stalled_until) = (0, 0);
@@ -289,6 +299,11 @@ impl World {
                 self.stop_node(at);
             }
             self.put(100, Happening::NodeUp(at));
+        }
+        if self.checks.stalls {
+            // What was undone by messages from before is put right when every agent says once more what it has.
+            self.put(600_000, Happening::Leader(false));
+            self.put(601_000, Happening::Leader(true));
         }
         self.put(100, Happening::GatewayUp);
         self.put(50, Happening::MasterUp);

@@ -34,7 +34,8 @@ impl Cache {
     pub fn restore(&mut self, records: &[(Table, Vec<u8>, Vec<u8>)]) {
         self.names.clear();
         for (_, key, value) in records.iter().filter(|(table, ..)| *table == Table::Image) {
-            if let (Ok(digest), Some((handle, uri))) = (key.as_slice().try_into(), value.split_first_chunk()) {
+            if let (Ok(digest), Some((handle, uri))) = (key.as_slice().try_into(), value.split_first_chunk())
+            {
                 let uri = String::from_utf8_lossy(uri).into_owned();
                 self.names.insert(ImageHandle::from_le_bytes(*handle), (digest, uri));
             }

@@ -25,6 +25,7 @@ mod rng;
 mod scheduler;
 mod task;
 mod trace;
+mod words;
 mod world;
 
 pub use checks::Violation;
@@ -65,7 +66,7 @@ pub struct Stats {
     pub tasks: u64,
     /// Starts of tasks on nodes.
     pub starts: u64,
-    /// Updates that reached the scheduler, repeated ones included.
+    /// Agents' updates that reached the scheduler, repeated ones included.
     pub updates: u64,
     /// Datagrams sent.
     pub datagrams: u64,

@@ -40,7 +40,8 @@ impl Node {
         let eui64 = [2, 0, 0, 0, 0, 0, 0, number as u8 + 1];
         let mut secret = [0; 16];
         secret[..8].copy_from_slice(&rng.next().to_le_bytes());
-        let kid = Id::new(&[number as u8 + 1, 7]).unwrap_or_else(|| unreachable!("two bytes are an identifier"));
+        let kid =
+            Id::new(&[number as u8 + 1, 7]).unwrap_or_else(|| unreachable!("two bytes are an identifier"));
         let credential = Credential { eui64, kid, secret, salt: rng.next().to_le_bytes() };
         let config = Config {
             ack_timeout_ms,

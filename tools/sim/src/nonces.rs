@@ -99,10 +99,9 @@ impl Nonces {
             }
         };
         // FNV-1a.
-        let text = outer
-            .payload
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        let text = outer.payload.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
         match self.used.insert(nonce, text) {
             Some(before) if before != text => {
                 let (.., of_request, number) = nonce;

@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub agent: Option<String>,
     /// It was asked for its end.
     pub killed: bool,
+    /// Its agent said how it ended.
+    ended: bool,
     kill_at: u64,
     talk_at: u64,
     told: u32,
@@ -51,8 +53,8 @@ pub(crate) struct Scheduler {
     pub subscribed: bool,
     /// No new tasks; nothing is forgotten.
     pub calm: bool,
-    /// Everything is to end.
-    pub closing: bool,
+    /// When every agent has registered again.
+    pub all_back_ms: u64,
     pub calls: Vec<Call>,
     acks: BTreeMap<(u64, u64), Call>,
     order: u64,
@@ -84,7 +86,7 @@ impl Scheduler {
             framework: None,
             subscribed: false,
             calm: false,
-            closing: false,
+            all_back_ms: u64::MAX,
             calls: Vec::new(),
             acks: BTreeMap::new(),
             order: 0,
@@ -180,6 +182,7 @@ impl Scheduler {
             state: TaskState::TaskStaging,
             agent: None,
             killed: false,
+            ended: false,
             kill_at: u64::MAX,
             talk_at: u64::MAX,
             told: 0,
@@ -225,13 +228,12 @@ impl Scheduler {
                 agent_id: job.agent.clone().map(|value| v1::AgentId { value }),
             })
             .collect();
-        if tasks.is_empty() {
-            return; // without any it would ask for all
+        // Without any it asks for all that the master knows, which may be more than it has believed.
+        let all = self.calm.then(Vec::new);
+        for tasks in [Some(tasks).filter(|tasks| !tasks.is_empty()), all].into_iter().flatten() {
+            let reconcile = Some(call::Reconcile { tasks });
+            self.call(call::Type::Reconcile, Call { reconcile, ..Default::default() });
         }
-        self.call(call::Type::Reconcile, Call {
-            reconcile: Some(call::Reconcile { tasks }),
-            ..Default::default()
-        });
     }
 
     /// The subscription is over, one way or another.
@@ -268,7 +270,8 @@ impl Scheduler {
         let resources: Vec<mesos::Resource> =
             offer.resources.iter().filter_map(|resource| recast(resource).ok()).collect();
         let offered = Scalars::of(&resources);
-        let fits = |job: &Job| offered.contains(&Scalars::from_amounts([("cpus", job.cpu), ("mem", job.mem)]));
+        let fits =
+            |job: &Job| offered.contains(&Scalars::from_amounts([("cpus", job.cpu), ("mem", job.mem)]));
         let found = self.jobs.iter().position(|job| job.stand == Stand::Waiting && fits(job));
         let Some(at) = found.filter(|_| !self.calm) else {
             let filters = Some(v1::Filters { refuse_seconds: Some(self.rng.between(1, 20) as f64) });
@@ -278,7 +281,7 @@ impl Scheduler {
         let job = &mut self.jobs[at];
         job.stand = Stand::Out;
         job.agent = Some(offer.agent_id.value.clone());
-        job.kill_at = if self.rng.chance(600) { now + self.rng.scale(1, 600_000) } else { u64::MAX };
+        job.kill_at = if self.rng.chance(600) { now + self.rng.scale(500, 1_500_000) } else { u64::MAX };
         job.talk_at = if self.rng.chance(300) { now + self.rng.scale(1, 60_000) } else { u64::MAX };
         let resources = [scalar("cpus", job.cpu), scalar("mem", job.mem)];
         let uri = v1::command_info::Uri { value: images::uri(job.image), ..Default::default() };
@@ -308,10 +311,22 @@ impl Scheduler {
         let Some(at) = number(&status.task_id.value).filter(|at| *at < self.jobs.len()) else { return };
         let state = status.state();
         let job = &mut self.jobs[at];
+        let lost = matches!(state, TaskState::TaskUnreachable | TaskState::TaskUnknown);
+        if job.stand == Stand::Over && !job.ended && !lost && !is_terminal(state) {
+            // The master did not know it any more, and it is there.
+            (job.stand, job.kill_at) = (Stand::Out, now);
+        }
+        job.ended |= status.uuid.is_some() && is_terminal(state);
         if job.stand == Stand::Out {
             job.state = state;
-            // With every agent back, nobody will ever know what nobody knows now.
-            if is_terminal(state) || (self.calm && state == TaskState::TaskUnknown) {
+            // How a task ended is for its agent to say; the master says that it is not there any more. With every
+            // agent back, what nobody knows now nobody will ever know, and an agent that is still away is one whose
+            // id never reached it.
+            let by_agent = status.uuid.is_some();
+            let is_end =
+                matches!(state, TaskState::TaskFinished | TaskState::TaskFailed | TaskState::TaskKilled);
+            let unknown = now > self.all_back_ms && lost;
+            if is_terminal(state) && (by_agent || !is_end) || unknown {
                 job.stand = Stand::Over;
             }
         }
@@ -329,7 +344,6 @@ impl Scheduler {
 
     /// Everything that runs is to end.
     pub fn close(&mut self, now: u64) {
-        self.closing = true;
         for job in self.jobs.iter_mut().filter(|job| job.stand == Stand::Out) {
             job.kill_at = job.kill_at.min(now);
             job.talk_at = u64::MAX;

@@ -10,6 +10,7 @@ use crate::plan::{Fault, Plan};
 use crate::rng::Rng;
 use crate::scheduler::{Scheduler, number};
 use crate::trace::{Sink, Trace};
+use crate::words::words;
 use crate::{Sabotage, Stats};
 use gateway::session::Keyring;
 use libprocess::{Message, Upid};
@@ -31,24 +32,47 @@ pub(crate) enum Happening {
     ToGateway(SocketAddr, Vec<u8>),
     ToNode(usize, SocketAddr, Vec<u8>),
     /// A message over the way of the gateway's, or the master's.
-    Message { to_master: bool, opened: u64, message: Message },
+    Message {
+        to_master: bool,
+        opened: u64,
+        message: Message,
+    },
     /// The end of a way notices that it broke.
-    Noticed { to_master: bool, opened: u64 },
+    Noticed {
+        to_master: bool,
+        opened: u64,
+    },
     /// The master cannot reach what it watches.
     Unreachable,
     /// The gateway makes a new connection to its master.
     Relink(u64),
-    Call { session: u64, call: Box<Call> },
-    Event { session: u64, event: Box<Event> },
-    Refused { session: u64 },
+    Call {
+        session: u64,
+        call: Box<Call>,
+    },
+    Event {
+        session: u64,
+        event: Box<Event>,
+    },
+    Refused {
+        session: u64,
+    },
     /// The master notices that a subscriber is gone.
     Closed(String),
     Subscribe,
-    Fetched { run: u64, uri: String },
+    Fetched {
+        run: u64,
+        uri: String,
+    },
     NodeUp(usize),
     GatewayUp,
     MasterUp,
-    Detected { run: u64, there: bool },
+    Detected {
+        run: u64,
+        there: bool,
+    },
+    /// Somebody leads, or nobody does.
+    Leader(bool),
     Fault(Fault, u64),
 }
 
@@ -106,6 +130,7 @@ impl World {
             .collect();
         let credentials = nodes.iter().filter_map(Node::credential).collect();
         let keyring = Keyring { credentials, revoked: Vec::new() };
+        let stalls = plan.faults.iter().any(|(fault, _)| *fault == Fault::LinkStall);
         let forgets = if sabotage == Sabotage::GatewayForgets { 30 } else { 0 };
         let mut world = Self {
             now: 0,
@@ -114,7 +139,7 @@ impl World {
             trace: Trace::new(sink),
             nodes,
             master: None,
-            checks: Checks::default(),
+            checks: Checks { stalls, ..Checks::default() },
             stats: Stats::default(),
             calm: false,
             to_master: Way::new(),
@@ -278,7 +303,7 @@ impl World {
     fn carry_out(&mut self, run: u64, effects: Effects) {
         let now = self.now;
         for (from, to, name, body) in effects.messages {
-            self.trace.note(now, &body, || format!("{from} sends {name} to {to}"));
+            self.trace.note(now, &body, || format!("{from} sends {}", words(&name, &body)));
             let from = Some(Upid::new(from, gateway_address()));
             self.send_over(true, Message { from, to: to.id, name, body: body.into() });
         }
@@ -319,7 +344,7 @@ impl World {
         for output in core.handle(input, EPOCH_MS + now) {
             match output {
                 Output::Send { from, to, name, body } => {
-                    self.trace.note(now, &body, || format!("{from} sends {name} to {}", to.id));
+                    self.trace.note(now, &body, || format!("{from} to {}: {}", to.id, words(&name, &body)));
                     let from = Some(Upid::new(from, master_address()));
                     self.send_over(false, Message { from, to: to.id, name, body: body.into() });
                 }
@@ -330,7 +355,8 @@ impl World {
                 }
                 Output::Reply { status, reason, .. } => {
                     if status >= 400 {
-                        self.trace.note(now, reason.as_bytes(), || format!("master refuses: {status} {reason}"));
+                        self.trace
+                            .note(now, reason.as_bytes(), || format!("master refuses: {status} {reason}"));
                         let session = self.session;
                         self.put(1, Happening::Refused { session });
                     }
@@ -410,7 +436,7 @@ impl World {
                 let (task, state) = (&status.task_id.value, status.state().as_str_name());
                 format!("scheduler hears {task} {state}: {}", status.message())
             });
-            self.stats.updates += 1;
+            self.stats.updates += u64::from(status.uuid.is_some());
             self.checks.heard(&status, killed);
         }
         self.send_calls();

@@ -13,6 +13,7 @@
 
 mod board;
 mod checks;
+mod cores;
 mod end;
 mod gateway;
 mod happen;
@@ -24,6 +25,7 @@ mod plan;
 mod rng;
 mod scheduler;
 mod task;
+mod tcp;
 mod trace;
 mod words;
 mod world;

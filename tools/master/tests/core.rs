@@ -508,6 +508,20 @@ fn an_acknowledged_end_is_not_taken_over_from_a_late_registration() {
 }
 
 #[test]
+fn an_end_that_was_not_acknowledged_comes_back_with_its_agent() {
+    let (mut world, agent, fw) = running();
+    world.status(1, &agent, &fw.0, "t", TaskState::TaskFinished, 2);
+    world.pass(7 * PING);
+    let tasks = vec![known("t", &fw.0, &agent, TaskState::TaskFinished)];
+    reregister(&mut world, 1, &agent, tasks, vec![]);
+    world.events.clear();
+    let asked = call::reconcile::Task { task_id: v1::TaskId { value: "t".into() }, agent_id: None };
+    let reconcile = call::Reconcile { tasks: vec![asked] };
+    world.framework_call(&fw, call::Type::Reconcile, |call| call.reconcile = Some(reconcile));
+    assert_eq!(world.update().state(), v1::TaskState::TaskFinished);
+}
+
+#[test]
 fn an_unknown_agent_brings_back_its_frameworks_and_tasks() {
     // As after a restart of the master.
     let mut world = World::new();

@@ -3,7 +3,9 @@
 use crate::plan::NodePlan;
 use crate::rng::Rng;
 use crate::task::{self, Running};
-use agent_core::{Digest, Event, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage};
+use agent_core::{
+    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+};
 use node_proto::{Arch, Inventory, Power, Runtimes, TaskHandle};
 use sha2::{Digest as _, Sha256};
 use std::cell::RefCell;
@@ -44,6 +46,8 @@ pub(crate) struct Board {
     pub sent: Vec<Vec<u8>>,
     pub running: BTreeMap<TaskHandle, Running>,
     pub seen: Vec<Seen>,
+    /// Bytes of each task's image that were looked at.
+    taken: BTreeMap<TaskHandle, u32>,
     /// Writes until what goes wrong.
     pub fault: Option<(u64, WriteFault)>,
     pub failing: Option<StorageError>,
@@ -67,6 +71,7 @@ impl Board {
             sent: Vec::new(),
             running: BTreeMap::new(),
             seen: Vec::new(),
+            taken: BTreeMap::new(),
             fault: None,
             failing: None,
             dead: false,
@@ -78,6 +83,7 @@ impl Board {
     /// Power goes and comes.
     pub fn power_cycle(&mut self, now: u64) {
         self.running.clear();
+        self.taken.clear();
         self.sent.clear();
         self.failing = None;
         self.dead = false;
@@ -271,6 +277,20 @@ impl Os for SimOs {
                 board.images.remove(image);
             }
         })
+    }
+
+    fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError> {
+        let mut board = self.0.borrow_mut();
+        let taken = board.taken.entry(piece.task).or_default();
+        if piece.offset == 0 {
+            *taken = 0;
+        }
+        let expected = std::mem::replace(taken, piece.offset + piece.bytes.len() as u32);
+        if piece.offset != expected {
+            let text = format!("task {}: a piece at {} after {expected} bytes", piece.task, piece.offset);
+            board.wrong("an image is looked at in order", text);
+        }
+        Ok(())
     }
 
     fn start(&mut self, start: &Start<'_>) -> Result<(), StartError> {

@@ -59,7 +59,7 @@ impl Cache {
             self.names.insert(handle, (digest, uri.to_owned()));
             handle
         });
-        Image { handle, len: bytes.len() as u32, digest, kind: Kind::Wasm, signature: None }
+        Image { handle, len: bytes.len() as u32, digest, kind: Kind::Wasm, manifest: None }
     }
 
     /// The bytes of an image; if they are not there, where they came from.

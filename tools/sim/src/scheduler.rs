@@ -4,6 +4,7 @@ use crate::images;
 use crate::plan::Plan;
 use crate::rng::Rng;
 use crate::task;
+use gateway::agent::RESUME_LABEL;
 use mesos_proto::mesos;
 use mesos_proto::recast;
 use mesos_proto::resources::{Scalars, scalar};
@@ -292,6 +293,9 @@ impl Scheduler {
             resources: resources.iter().filter_map(|resource| recast(resource).ok()).collect(),
             command: Some(v1::CommandInfo { uris: vec![uri], ..Default::default() }),
             data: Some(task::data(at as u32, job.behaviour)),
+            labels: task::resumes(at as u32).then(|| v1::Labels {
+                labels: vec![v1::Label { key: RESUME_LABEL.into(), value: Some("true".into()) }],
+            }),
             ..Default::default()
         };
         let operation = v1::offer::Operation {

@@ -17,6 +17,14 @@ pub(crate) fn read(data: &[u8]) -> Option<(u32, u64)> {
     Some((u32::from_le_bytes(*number), u64::from_le_bytes(behaviour.try_into().ok()?)))
 }
 
+/// Times that a task which may resume is started, at most.
+pub(crate) const STARTS_MAX: u32 = 17;
+
+/// Whether a task may be started again by a node that restarts: one in five.
+pub(crate) fn resumes(number: u32) -> bool {
+    number.is_multiple_of(5)
+}
+
 /// What a message carries: the number of its task, and its own within that.
 pub(crate) fn message(number: u32, count: u32) -> Vec<u8> {
     [number.to_le_bytes(), count.to_le_bytes()].concat()

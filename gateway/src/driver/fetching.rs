@@ -4,13 +4,17 @@ use super::*;
 
 impl Driver {
     pub(super) fn fetched(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
-        let waiting = self.fetching.remove(uri).flatten();
+        let waiting = self.fetching.remove(uri).unwrap_or_default();
         self.keep(uri, image, writes);
-        if let Some(handle) = waiting
-            && self.images.load(handle).is_err()
-        {
-            tracing::warn!(handle, uri, "the image that a node fetches cannot be had any more");
-            self.sessions.no_image(handle);
+        for handle in waiting {
+            // What is there now may be another image than the one of this handle.
+            match self.images.load(handle) {
+                Ok(bytes) => self.sessions.add_image(handle, bytes),
+                Err(_) => {
+                    tracing::warn!(handle, uri, "the image that a node fetches cannot be had any more");
+                    self.sessions.no_image(handle);
+                }
+            }
         }
         self.start_fetches();
     }
@@ -49,7 +53,7 @@ impl Driver {
             Ok(bytes) => self.sessions.add_image(handle, bytes),
             Err(Some(uri)) => {
                 let under_way = self.fetching.contains_key(&uri);
-                self.fetching.insert(uri.clone(), Some(handle));
+                self.fetching.entry(uri.clone()).or_default().insert(handle);
                 if !under_way {
                     self.spawn_fetch(uri);
                 }
@@ -64,7 +68,7 @@ impl Driver {
             if self.fetching.contains_key(&uri) {
                 continue; // its waiters are served by the fetch under way
             }
-            self.fetching.insert(uri.clone(), None);
+            self.fetching.insert(uri.clone(), BTreeSet::new());
             self.spawn_fetch(uri);
         }
     }

@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError, Table, Write};
 use libprocess::{BindError, Tls, Transport, Upid};
 use mesos_proto::cram::Credential;
 use node_proto::ImageHandle;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -223,7 +223,7 @@ struct Driver {
     fetches: mpsc::UnboundedSender<(String, Result<images::Fetched, String>)>,
     fetcher: Fetcher,
     /// URIs under way, and the images that nodes wait for meanwhile.
-    fetching: HashMap<String, Option<ImageHandle>>,
+    fetching: HashMap<String, BTreeSet<ImageHandle>>,
     /// What was fetched a moment ago.
     recent: VecDeque<(Instant, String, Fetched)>,
     queue: VecDeque<String>,

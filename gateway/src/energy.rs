@@ -19,7 +19,8 @@ pub struct Chip {
     pub sleep_ma: f64,
 }
 
-/// Nordic nRF52840 at 0 dBm with its DC/DC converter (Product Specification v1.7, §5.2.1 "Current consumption").
+/// Nordic nRF52840 at 0 dBm with its DC/DC converter (Product Specification, "Current consumption"; the radio's figures
+/// are those of Bluetooth LE at 1 Mbit/s).
 pub const NRF52840: Chip =
     Chip { name: "nRF52840", transmit_ma: 6.40, listen_ma: 6.26, cpu_ma: 3.3, sleep_ma: 0.003_16 };
 

@@ -3,7 +3,7 @@
 
 mod support;
 
-use framework::v1::{TaskState::*, task_status::Reason};
+use framework::v1::{self, TaskState::*, task_status::Reason};
 use std::time::Duration;
 use support::{Follower, PLAIN, System, WITH_SENSOR, states};
 
@@ -97,6 +97,39 @@ async fn a_task_cut_off_by_its_node_is_reported_once_and_not_run_again() {
     assert_eq!(states(&statuses), [TaskFailed]);
     assert_eq!(statuses[0].reason(), Reason::ExecutorTerminated);
     assert!(statuses[0].message().contains("restarted"), "{:?}", statuses[0].message);
+}
+
+/// With the label it goes on, with what it kept by key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_may_resume_goes_on_with_its_values_after_its_node_was_killed() {
+    let mut system = System::start(0.0, 0.0, 0.0);
+    let mut count = Follower::launch_with(&system, "count", &["6"], PLAIN, |task| {
+        let label = |key: &str, value: &str| v1::Label { key: key.into(), value: Some(value.into()) };
+        let labels = vec![label("resume", "true"), label("capabilities", "log,message,sleep,kv")];
+        task.labels = Some(v1::Labels { labels });
+        task.health_check = Some(v1::HealthCheck {
+            r#type: Some(v1::health_check::Type::Command as i32),
+            command: Some(v1::CommandInfo { value: Some("well".into()), ..Default::default() }),
+            interval_seconds: Some(1.0),
+            delay_seconds: Some(1.0),
+            ..Default::default()
+        });
+    })
+    .await;
+    for expected in [TaskStarting, TaskRunning] {
+        let status = count.status().await;
+        assert_eq!(status.state(), expected, "{status:?}");
+        count.client.acknowledge(&status).await.unwrap();
+    }
+    // Its check counts once a second: there is something to lose by then.
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    system.kill_node();
+    system.start_node();
+    let statuses = count.until_the_end().await;
+    let mut said = states(&statuses);
+    said.dedup(); // its health is told as a state too
+    assert_eq!(said, [TaskRunning, TaskFinished]);
+    assert_eq!(count.messages, ["runs=6"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

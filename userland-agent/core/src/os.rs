@@ -82,6 +82,8 @@ pub struct Start<'a> {
     pub grant: Grant,
     /// Which of the node's LEDs are its own.
     pub leds: Leds,
+    /// It ran before the node restarted, and what it kept is there for it.
+    pub resumed: bool,
 }
 
 /// Why a task was not started.

@@ -11,6 +11,7 @@ mod link;
 mod node;
 mod os;
 mod storage;
+mod values;
 
 pub use agent_core::PUBLISHERS_MAX;
 pub use link::{Link, LinkConfig, Traffic};

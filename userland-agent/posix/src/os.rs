@@ -3,10 +3,11 @@
 use crate::board::{Board, Devices};
 use crate::link::Link;
 use crate::storage::Storage;
+use crate::values::Values;
 use agent_core::{
     Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
 };
-use agent_wasm::{Executor, Host, HostError, Launch, Screen};
+use agent_wasm::{Executor, Host, HostError, Kv, KvError, Launch, Screen};
 use lowpan::Eui64;
 use node_proto::limits::TASKS_MAX;
 use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, TaskHandle};
@@ -23,6 +24,7 @@ pub(crate) struct PosixOs {
     storage: Storage,
     /// Images on their way in, by the task that they are for.
     screens: BTreeMap<TaskHandle, Screen>,
+    values: Values,
     started: Instant,
     /// Time spent on work, of the agent and of its tasks.
     pub busy: Duration,
@@ -39,6 +41,7 @@ impl PosixOs {
             block_szx,
             storage,
             screens: BTreeMap::new(),
+            values: Values::default(),
             started: Instant::now(),
             busy: Duration::ZERO,
         }
@@ -47,20 +50,54 @@ impl PosixOs {
     /// Lets the tasks run; gives the time at which there is more to do.
     pub fn run_tasks(&mut self) -> Option<u64> {
         let now_ms = self.now_ms();
-        self.executor.step(&mut DeviceHost(&mut self.devices), now_ms)
+        let mut host =
+            NodeHost { devices: &mut self.devices, storage: &self.storage, values: &mut self.values };
+        self.executor.step(&mut host, now_ms)
     }
 }
 
-struct DeviceHost<'a>(&'a mut Devices);
+struct NodeHost<'a> {
+    devices: &'a mut Devices,
+    storage: &'a Storage,
+    values: &'a mut Values,
+}
 
-impl Host for DeviceHost<'_> {
+impl Host for NodeHost<'_> {
     fn sensor_read(&mut self, _task: u16, index: u32) -> Result<i32, HostError> {
-        self.0.sample(index).ok_or(HostError)
+        self.devices.sample(index).ok_or(HostError)
     }
 
     fn led_set(&mut self, task: u16, index: u32, on: bool) -> Result<(), HostError> {
         tracing::debug!(task, index, on, "LED");
-        if self.0.set_led(index, on) { Ok(()) } else { Err(HostError) }
+        if self.devices.set_led(index, on) { Ok(()) } else { Err(HostError) }
+    }
+
+    fn kv_get<'a>(
+        &'a mut self,
+        task: u16,
+        held: &'a mut Kv,
+        key: &[u8],
+    ) -> Result<Option<&'a [u8]>, HostError> {
+        self.values.fill(task, held);
+        Ok(held.get(key))
+    }
+
+    fn kv_set(&mut self, task: u16, held: &mut Kv, key: &[u8], value: &[u8]) -> Result<(), KvError> {
+        self.values.fill(task, held);
+        let before = held.clone();
+        held.set(key, value)?;
+        let saved = Values::save(self.storage, task, held);
+        if saved.is_err() {
+            *held = before;
+        }
+        saved
+    }
+
+    fn kv_delete(&mut self, task: u16, held: &mut Kv, key: &[u8]) -> Result<bool, HostError> {
+        self.values.fill(task, held);
+        let was_there = held.delete(key);
+        Values::save(self.storage, task, held).map_err(|_| HostError)?;
+        Ok(was_there)
     }
 }
 
@@ -180,6 +217,7 @@ impl Os for PosixOs {
             leds: start.leds,
         };
         let now_ms = self.now_ms();
+        self.values.begin(&self.storage, start.task, start.resumed);
         self.executor.start(&launch, now_ms).map_err(refused)
     }
 
@@ -200,7 +238,11 @@ impl Os for PosixOs {
 
     fn next_event(&mut self, task: TaskHandle) -> Option<Event> {
         use agent_wasm::Event as Wasm;
-        Some(match self.executor.next_event(task)? {
+        let event = self.executor.next_event(task)?;
+        if event.is_last() {
+            self.values.end(&self.storage, task);
+        }
+        Some(match event {
             Wasm::Log(bytes) => Event::Log(bytes),
             Wasm::Message(bytes) => Event::Message(bytes),
             Wasm::Exited(code) => Event::Exited(code),

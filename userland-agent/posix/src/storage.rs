@@ -2,6 +2,7 @@
 //! renamed.
 
 use agent_core::{Digest, Record, StorageError};
+use node_proto::TaskHandle;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -63,13 +64,35 @@ impl Storage {
     }
 
     pub fn put(&mut self, record: Record, bytes: &[u8]) -> Result<(), StorageError> {
-        let path = self.record_path(record);
+        Self::replace(&self.record_path(record), bytes)
+    }
+
+    fn values_path(&self, task: TaskHandle) -> PathBuf {
+        self.dir.join(format!("values-{task}"))
+    }
+
+    /// What a task kept by key; nothing if there is none.
+    pub fn values(&self, task: TaskHandle) -> Vec<u8> {
+        fs::read(self.values_path(task)).unwrap_or_default()
+    }
+
+    pub fn keep_values(&self, task: TaskHandle, bytes: &[u8]) -> Result<(), StorageError> {
+        Self::replace(&self.values_path(task), bytes)
+    }
+
+    pub fn forget_values(&self, task: TaskHandle) {
+        if let Err(error) = remove(&self.values_path(task)) {
+            tracing::warn!(task, ?error, "values that a task kept are still there");
+        }
+    }
+
+    fn replace(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
         let beside = path.with_extension("new");
         let write = || -> io::Result<()> {
             let mut file = File::create(&beside)?;
             file.write_all(bytes)?;
             file.sync_data()?;
-            fs::rename(&beside, &path)
+            fs::rename(&beside, path)
         };
         write().map_err(|error| classify(&error))
     }

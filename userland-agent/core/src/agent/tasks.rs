@@ -97,7 +97,7 @@ impl<O: Os> Agent<O> {
             self.report(at, State::Failed(Failure::Fetch), "document cannot be read");
             return;
         };
-        let slot = self.tasks[at].slot;
+        let (slot, resumed) = (self.tasks[at].slot, self.tasks[at].kept.resumed > 0);
         let started = self.os.start(&Start {
             task: launch.task,
             image: launch.digest,
@@ -106,6 +106,7 @@ impl<O: Os> Agent<O> {
             document,
             grant: grant_of(&launch),
             leds: self.ledger.leds(slot.into()),
+            resumed,
         });
         match started {
             Ok(()) => {

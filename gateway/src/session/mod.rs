@@ -317,7 +317,7 @@ impl Sessions {
                     None => return, // the true one may still come
                 }
             }
-            Sort::BadOption => {
+            Sort::Refused => {
                 self.guard.refused.unprotected += 1;
                 return;
             }

@@ -2,8 +2,8 @@
 //!
 //! [`Endpoint`] is client and server at once towards any number of peers (RFC 7252 §4): confirmable messages are
 //! retransmitted with back-off, repeated ones recognised and answered with the cached reply, one exchange per peer
-//! is under way at a time (NSTART = 1). Blocks (RFC 7959) are an option on a message here, not a state:
-//! [`Block`], [`serve_block`].
+//! is under way at a time (NSTART = 1). Blocks of an answer (RFC 7959, Block2) are an option on a message here, not a
+//! state: [`Block`], [`serve_block`].
 //!
 //! A small request costs 4 bytes of header, 2 of token, 2 for a one-letter path and 1 payload marker; its
 //! piggy-backed answer 4 + 2 + 1.
@@ -16,8 +16,12 @@
 
 extern crate alloc;
 
+mod block;
 mod endpoint;
 pub mod message;
+mod packet;
 
+pub use block::{Block, serve_block};
 pub use endpoint::{Counters, Endpoint, Error, Event, ExchangeId, Params, RequestId, Sort};
-pub use message::{Block, Code, Incoming, Method, Request, Response, serve_block};
+pub use message::{Code, Method, Request, Response};
+pub use packet::Incoming;

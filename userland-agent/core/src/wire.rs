@@ -153,7 +153,7 @@ impl Wire {
         let Some(context) = &mut self.oscore else { return Some(incoming) };
         match self.coap.sort(peer, &incoming) {
             Sort::Other => Some(incoming),
-            Sort::BadOption => {
+            Sort::Refused => {
                 self.refused.unprotected = self.refused.unprotected.saturating_add(1);
                 None
             }

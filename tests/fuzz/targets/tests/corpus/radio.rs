@@ -6,7 +6,7 @@ use fuzz_targets::rig::{NODE, Pair, Passed, System};
 use fuzz_targets::script::step;
 use gateway::bridge::ToNode;
 use lowpan::{Eui64, Stack, ether};
-use node_coap::message::{Block, Code};
+use node_coap::{Block, Code};
 use node_coap::{Endpoint, Params, Request, Response};
 use node_proto::*;
 use sha2::Digest as _;

@@ -9,9 +9,11 @@
 //!     POST /s  Status      ------------------>   one task's new state
 //!                          <------------------   2.04: it is on disk, forget it
 //!     POST /m  Message     ------------------>   bytes for the task's framework
+//!     POST /m/N            ------------------>   the same, too long for a frame: task N's, Block1
 //!     POST /l  Log         ------------------>   bytes for the task's stdout
 //!     GET  /i/N            ------------------>   image N, Block2
 //!     GET  /d/N            ------------------>   document of task N, Block2
+//!     GET  /b/N            ------------------>   what command N is about, Block2
 //!
 //!   node (CoAP server)                         gateway (CoAP client)
 //!     POST /c  Command     <------------------   only to a node that listens
@@ -21,7 +23,8 @@
 //! Payloads are [postcard](https://postcard.jamesmunns.com/wire-format): no field names, variable-length
 //! integers. Each is preceded by nothing; the version is agreed in [`Register`] and a gateway refuses another
 //! one with 4.06. Every message but a block of an image or a document fits one IEEE 802.15.4 frame, with
-//! 6LoWPAN, CoAP and OSCORE around it: see [`limits`] for the sum, and the property tests for its proof.
+//! 6LoWPAN, CoAP and OSCORE around it: see [`limits`] for the sum, and the property tests for its proof. A framework's
+//! or a task's message that would not goes in blocks.
 //!
 //! Long Mesos ids never come here. The gateway keeps the map; a node knows 16-bit [`TaskHandle`]s.
 //!

@@ -51,8 +51,18 @@ pub const VERSION: u8 = 4;
 
 /// Characters of a board's name.
 pub const BOARD_NAME_MAX: usize = 14;
-/// Bytes of a framework message, either way, in one piece.
+/// Bytes of a framework message, either way, that goes in one piece. A longer one goes in blocks.
 pub const MESSAGE_DATA_MAX: usize = 48;
+/// Bytes of a framework message, either way.
+pub const MESSAGE_LONG_MAX: usize = 512;
+/// Bytes of an encoded [`crate::LongMessage`]: handle 3, number 5, length 2, and the message.
+pub const MESSAGE_BODY_MAX: usize = 3 + 5 + 2 + MESSAGE_LONG_MAX;
+/// Size exponent of the largest block of a node's that fits one frame with the options that a block has more than a
+/// message in one piece: [`BLOCK_OPTIONS`] (RFC 7959 §2.2).
+pub const MESSAGE_BLOCK_SZX: u8 = 1;
+/// What a block has more than a message in one piece: the task's handle in the path 6, Block1 4, Size1 4,
+/// Request-Tag 3.
+pub const BLOCK_OPTIONS: usize = 17;
 /// Bytes of log in one message; longer lines go in pieces.
 pub const LOG_DATA_MAX: usize = 48;
 /// Bytes of the human-readable note in a [`crate::Status`].
@@ -68,5 +78,7 @@ pub const IMAGE_MAX: u32 = 1 << 20;
 /// Tasks on one node at once.
 pub const TASKS_MAX: usize = 8;
 
+const _: () =
+    assert!((16 << MESSAGE_BLOCK_SZX) + BLOCK_OPTIONS <= UPLINK_MAX, "a block has to fit one frame");
 const _: () =
     assert!(MESSAGE_MAX == 59 && UPLINK_MAX == 57, "the table above and the constants below it must agree");

@@ -1,5 +1,6 @@
 //! The messages themselves. Field order is the wire order: a change needs a new [`crate::limits::VERSION`].
 
+use crate::codec::CodecError;
 use crate::limits::*;
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -226,6 +227,14 @@ pub enum Order {
         /// The bytes.
         data: Vec<u8, MESSAGE_DATA_MAX>,
     },
+    /// Fetch bytes that are too many for [`Order::Message`], hand them to a task, and only then call the command seen:
+    /// until then the gateway keeps them. They are at [`crate::paths::BODY`], by the command's number.
+    Fetch {
+        /// Which task.
+        task: TaskHandle,
+        /// How many bytes, at most [`MESSAGE_LONG_MAX`].
+        len: u16,
+    },
 }
 
 /// How to run a task. The rest (entry, arguments, environment) is in its [`Document`].
@@ -382,6 +391,44 @@ pub struct Message {
     pub seq: u32,
     /// The bytes.
     pub data: Vec<u8, MESSAGE_DATA_MAX>,
+}
+
+/// A [`Message`] that is too long for a frame: what the blocks of `POST /m/N` make, N being the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LongMessage<'a> {
+    /// Which task.
+    pub task: TaskHandle,
+    /// Its number among this task's messages, long or not.
+    pub seq: u32,
+    /// The bytes, at most [`MESSAGE_LONG_MAX`].
+    pub data: &'a [u8],
+}
+
+impl<'a> LongMessage<'a> {
+    /// Encodes it; what is too long is refused.
+    pub fn encode(&self) -> Result<Vec<u8, MESSAGE_BODY_MAX>, CodecError> {
+        if self.data.len() > MESSAGE_LONG_MAX {
+            return Err(CodecError::TooLong);
+        }
+        let mut buffer = [0; MESSAGE_BODY_MAX];
+        let used = postcard::to_slice(self, &mut buffer).map_err(|_| CodecError::TooLong)?;
+        Vec::from_slice(used).map_err(|_| CodecError::TooLong)
+    }
+
+    /// Decodes one that fills `body` exactly.
+    pub fn decode(body: &'a [u8]) -> Result<Self, CodecError> {
+        match postcard::take_from_bytes::<Self>(body) {
+            Ok((message, _)) if message.data.len() > MESSAGE_LONG_MAX => Err(CodecError::TooLong),
+            Ok((message, [])) => Ok(message),
+            Ok(_) => Err(CodecError::Trailing),
+            Err(_) => Err(CodecError::Malformed),
+        }
+    }
+
+    /// What tells a message's blocks from those of the task's messages before it (Request-Tag, RFC 9175 §3).
+    pub fn tag(seq: u32) -> [u8; 1] {
+        [seq as u8]
+    }
 }
 
 /// `POST /l`: bytes of a task's log.

@@ -74,6 +74,7 @@ fn command() -> impl Strategy<Value = Command> {
         launch().prop_map(Order::Launch),
         any::<(u16, u32)>().prop_map(|(task, grace_ms)| Order::Kill { task, grace_ms }),
         (any::<u16>(), bytes()).prop_map(|(task, data)| Order::Message { task, data }),
+        any::<(u16, u16)>().prop_map(|(task, len)| Order::Fetch { task, len }),
     ];
     (any::<u32>(), any::<bool>(), order).prop_map(|(seq, more, order)| Command { seq, more, order })
 }
@@ -154,6 +155,23 @@ proptest! {
     fn message_fits(task: u16, seq: u32, data in bytes()) { fits_uplink(&Message { task, seq, data })?; }
 
     #[test]
+    fn a_long_message_is_the_same_in_more_bytes(task: u16, seq: u32, data in vec(any::<u8>(), 0..=MESSAGE_LONG_MAX + 1)) {
+        let message = LongMessage { task, seq, data: &data };
+        let Ok(body) = message.encode() else {
+            prop_assert!(data.len() > MESSAGE_LONG_MAX);
+            return Ok(());
+        };
+        prop_assert_eq!(LongMessage::decode(&body), Ok(message));
+        prop_assert!(LongMessage::decode(&body[..body.len() - 1]).is_err());
+        let mut longer = body.to_vec();
+        longer.push(0);
+        prop_assert_eq!(LongMessage::decode(&longer), Err(CodecError::Trailing));
+        if let Ok(data) = heapless::Vec::from_slice(&data) {
+            prop_assert_eq!(encode(&Message { task, seq, data }).unwrap(), &body[..]);
+        }
+    }
+
+    #[test]
     fn log_fits(task: u16, offset: u32, data in bytes()) { fits_uplink(&Log { task, offset, data })?; }
 
     /// Whatever comes from the radio is a message or an error, never a panic.
@@ -166,6 +184,7 @@ proptest! {
         let _ = decode::<Message>(&wire);
         let _ = decode::<Log>(&wire);
         let _ = postcard::from_bytes::<Document>(&wire);
+        let _ = LongMessage::decode(&wire);
     }
 }
 

@@ -136,13 +136,34 @@ fn another_nodes_key_opens_nothing() {
     assert_eq!(gateway.open_request(&outer), Err(Error::OtherPeer));
 }
 
+#[test]
+fn blocks_are_protected_and_a_stranger_adds_none() {
+    let (mut node, mut gateway) = (node(0), gateway(Some(Window::default())));
+    let block1 = Some(Block { num: 3, more: true, szx: 1 });
+    let request = Request { block1, size1: Some(99), tag: vec![7], ..poll() };
+    // Block1, Size1 and Request-Tag are of class E (RFC 8613 §4.1, RFC 9175 §3.2.1).
+    let (outer, asked) = node.protect_request(&request).unwrap();
+    assert_eq!((outer.block1, outer.size1, &outer.tag[..]), (None, None, &[][..]));
+    let added = Request { block1: Some(Block { num: 9, more: false, szx: 6 }), tag: vec![1], ..outer };
+    let opened = gateway.open_request(&added).unwrap();
+    assert_eq!(opened.request, request);
+    let answer = Response { block1, size1: Some(99), ..Response::new(Code::CONTINUE, &[]) };
+    let outer = gateway.protect_response(&answer, opened.binding);
+    assert_eq!((outer.code, outer.block1, outer.size1), (Code::CHANGED, None, None));
+    let added = Response { block1: Some(Block { num: 9, more: false, szx: 6 }), ..outer };
+    assert_eq!(node.open_response(&added, &asked), Ok(answer));
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let block = proptest::option::of((0..1000u32, 0..7u8));
     ("[a-z]{1,3}(/[0-9]{1,3})?", proptest::collection::vec(any::<u8>(), 0..80), block, any::<bool>())
         .prop_map(|(path, payload, block, post)| Request {
             method: if post { Method::Post } else { Method::Get },
             path,
+            block1: block.filter(|_| post).map(|(num, szx)| Block { num, more: num % 2 == 0, szx }),
             block2: block.map(|(num, szx)| Block { num, more: false, szx }),
+            size1: block.map(|(num, _)| num),
+            tag: block.map_or_else(Vec::new, |(_, szx)| vec![szx]),
             payload,
             confirmable: true,
             ..Request::default()
@@ -156,7 +177,8 @@ proptest! {
         let (outer, asked) = node.protect_request(&request).unwrap();
         let opened = gateway.open_request(&outer).unwrap();
         prop_assert_eq!(&opened.request, &request);
-        let answer = Response { block2: request.block2, ..Response::new(Code::CONTENT, &body) };
+        let (block1, block2, size1) = (request.block1, request.block2, request.size1);
+        let answer = Response { block1, block2, size1, ..Response::new(Code::CONTENT, &body) };
         let outer = gateway.protect_response(&answer, opened.binding);
         prop_assert_eq!(node.open_response(&outer, &asked).unwrap(), answer);
     }

@@ -98,7 +98,7 @@ pub enum ToNode {
     Message {
         /// Which task.
         task: TaskHandle,
-        /// The bytes, at most [`node_proto::limits::MESSAGE_DATA_MAX`].
+        /// The bytes, at most [`node_proto::limits::MESSAGE_LONG_MAX`].
         data: Vec<u8>,
     },
     /// The task's terminal update is acknowledged: its document and counters can go.

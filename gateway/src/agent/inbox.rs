@@ -101,7 +101,7 @@ impl Agents {
     fn framework_message(&mut self, id: NodeId, message: internal::FrameworkToExecutorMessage) {
         let Some(agent) = self.nodes.get(&id) else { return };
         let tasks = agent.tasks_of(&message.framework_id.value, &message.executor_id.value);
-        let too_long = message.data.len() > node_proto::limits::MESSAGE_DATA_MAX;
+        let too_long = message.data.len() > node_proto::limits::MESSAGE_LONG_MAX;
         if too_long || tasks.is_empty() {
             let bytes = message.data.len();
             tracing::warn!(node = %id, bytes, too_long, "framework message dropped: too long, or for nobody");

@@ -11,6 +11,8 @@
 
 mod guard;
 mod hot;
+mod mailbox;
+mod messages;
 mod node;
 mod requests;
 
@@ -24,7 +26,7 @@ use node_coap::{
     Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, Sort, serve_block,
 };
 use node_oscore::Binding;
-use node_proto::limits::VERSION;
+use node_proto::limits::{UPLINK_MAX, VERSION};
 use node_proto::{
     ImageHandle, Log, Message, News, Order, Poll, Power, Register, Registered, State, Status, TaskHandle,
     decode, encode, paths,
@@ -37,6 +39,10 @@ use std::sync::Arc;
 const MAILBOX_MAX: usize = 64;
 /// Of those, how many may be messages of frameworks.
 const MESSAGES_MAX: usize = MAILBOX_MAX / 2;
+/// Of those, how many may be too long for one frame.
+const LONG_MESSAGES_MAX: usize = 8;
+/// Messages of a node's tasks that are put together of blocks at once: one for each task that it can have.
+const UPLOADS_MAX: usize = node_proto::limits::TASKS_MAX;
 /// Tasks of one node whose statuses are still taken in.
 const INTAKE_MAX: usize = 64;
 
@@ -226,9 +232,9 @@ impl Sessions {
             let Some((id, number)) = node::split_key(key) else { continue };
             let Some(node) = sessions.nodes.get_mut(&id) else { continue };
             match table {
-                Table::Command => match postcard::from_bytes::<Order>(value) {
-                    Ok(order) => node.mailbox.push_back(Command { seq: number, order, since_ms: now_ms }),
-                    Err(_) => tracing::warn!(node = %id, number, "skipping an unreadable command"),
+                Table::Command => match Command::read(number, value, now_ms) {
+                    Some(command) => node.mailbox.push_back(command),
+                    None => tracing::warn!(node = %id, number, "skipping an unreadable command"),
                 },
                 Table::Intake => {
                     let intake = postcard::from_bytes::<Intake>(value).unwrap_or_default();
@@ -345,91 +351,9 @@ impl Sessions {
     fn lapse(&mut self, id: NodeId) {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.online = false;
+            node.uploads.clear();
             self.outputs.push_back(Output::Event(id, FromNode::Lapsed));
         }
-    }
-
-    /// Puts an order into a node's mailbox. False if the node is unknown or the mailbox is full.
-    pub fn order(&mut self, id: NodeId, order: ToNode, now_ms: u64) -> bool {
-        let Some(node) = self.nodes.get_mut(&id) else { return false };
-        let order = match order {
-            ToNode::Forget { task } => {
-                node.intake.remove(&task);
-                node.documents.remove(&task);
-                let key = node::task_key(id, task);
-                self.write(Write::Delete(Table::Intake, key.clone()));
-                self.write(Write::Delete(Table::Document, key));
-                return true;
-            }
-            // The same kill once more adds nothing; another finds room behind whatever waits.
-            ToNode::Kill { task, grace_ms } if node.has_kill(task, grace_ms) => return true,
-            // Numbers run out only for a node that claims to have seen nearly all of them.
-            order if !node.has_room(&order) || node.last_seq == u32::MAX => {
-                tracing::warn!(node = %id, ?order, "mailbox is full");
-                self.counters.mailbox_full += 1;
-                return false;
-            }
-            ToNode::Launch { task, document, .. } if node.intake.len() >= INTAKE_MAX => {
-                tracing::warn!(node = %id, task, bytes = document.len(), "too many tasks are not finished");
-                self.counters.mailbox_full += 1;
-                return false;
-            }
-            ToNode::Launch {
-                task,
-                image,
-                image_len,
-                digest,
-                kind,
-                document,
-                cpu_permille,
-                mem_bytes,
-                leds,
-                capabilities,
-                max_run_s,
-                resume,
-            } => {
-                let mut half = [0; 16];
-                half.copy_from_slice(&digest[..16]);
-                let document_len = document.len() as u16;
-                node.intake.insert(task, Intake::default());
-                node.documents.insert(task, document.as_slice().into());
-                let key = node::task_key(id, task);
-                self.outputs.push_back(Output::Write(Write::Put(
-                    Table::Intake,
-                    key.clone(),
-                    node::record(&Intake::default()),
-                )));
-                self.outputs.push_back(Output::Write(Write::Put(Table::Document, key, document)));
-                Order::Launch(node_proto::Launch {
-                    task,
-                    image,
-                    image_len,
-                    digest: half,
-                    document_len,
-                    kind,
-                    cpu_permille,
-                    mem_bytes,
-                    leds,
-                    capabilities: node_proto::Capabilities(capabilities),
-                    max_run_s,
-                    resume,
-                })
-            }
-            ToNode::Kill { task, grace_ms } => Order::Kill { task, grace_ms },
-            ToNode::Message { task, data } => match heapless::Vec::from_slice(&data) {
-                Ok(data) => Order::Message { task, data },
-                Err(_) => return false,
-            },
-        };
-        node.last_seq += 1;
-        let seq = node.last_seq;
-        let key = node::command_key(id, seq);
-        self.outputs.push_back(Output::Write(Write::Put(Table::Command, key, node::record(&order))));
-        self.outputs.push_back(node.save(id));
-        node.mailbox.push_back(Command { seq, order, since_ms: now_ms });
-        self.push(id, now_ms);
-        self.flush();
-        true
     }
 
     /// The next output of the last step.
@@ -555,24 +479,47 @@ impl Sessions {
     /// Answers a request of the node `from`, if it is known whose it is.
     fn answer(&mut self, peer: SocketAddr, from: Option<NodeId>, request: &Request, now_ms: u64) -> Response {
         if request.method == Method::Post && request.path == paths::REGISTER {
-            return self.register(peer, from, &request.payload, now_ms);
+            return match request.is_whole() {
+                true => self.register(peer, from, &request.payload, now_ms),
+                false => Response::too_large(UPLINK_MAX),
+            };
         }
         let Some(id) = from.filter(|id| self.nodes.contains_key(id)) else {
             self.counters.unknown_peers += 1;
             return Response::new(Code::UNAUTHORIZED, b"register first");
         };
         self.heard(id, now_ms);
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.uploads.expire(now_ms);
+        }
         let (name, rest) = request.path.split_once('/').unwrap_or((&request.path, ""));
         match (request.method, name, rest) {
+            // A critical option where it has no meaning (RFC 7252 §5.4.1): a GET has no body.
+            (Method::Get, ..) if request.block1.is_some() => Response::new(Code::BAD_OPTION, &[]),
+            (Method::Post, paths::MESSAGE, task) if !task.is_empty() => {
+                self.long_message(id, task, request, now_ms)
+            }
+            (Method::Post, paths::POLL | paths::STATUS | paths::MESSAGE | paths::LOG, "")
+                if !request.is_whole() =>
+            {
+                Response::too_large(UPLINK_MAX)
+            }
             (Method::Post, paths::POLL, "") => self.poll(id, &request.payload, now_ms),
             (Method::Post, paths::STATUS, "") => self.status(id, &request.payload),
             (Method::Post, paths::MESSAGE, "") => self.message(id, &request.payload),
             (Method::Post, paths::LOG, "") => self.log(id, &request.payload),
             (Method::Get, paths::IMAGE, handle) => self.image(id, handle, request.block2),
             (Method::Get, paths::DOCUMENT, task) => self.document(id, task, request.block2),
+            (Method::Get, paths::BODY, command) => self.body(id, command, request.block2),
             (
                 _,
-                paths::POLL | paths::STATUS | paths::MESSAGE | paths::LOG | paths::IMAGE | paths::DOCUMENT,
+                paths::POLL
+                | paths::STATUS
+                | paths::MESSAGE
+                | paths::LOG
+                | paths::IMAGE
+                | paths::DOCUMENT
+                | paths::BODY,
                 _,
             ) => Response::new(Code::METHOD_NOT_ALLOWED, &[]),
             _ => Response::new(Code::NOT_FOUND, &[]),

@@ -1,8 +1,10 @@
 //! One node's session and its records.
 
-use super::{MAILBOX_MAX, MESSAGES_MAX, Output, Traffic};
+use super::{LONG_MESSAGES_MAX, MAILBOX_MAX, MESSAGES_MAX, Output, Traffic, UPLOADS_MAX};
 use crate::bridge::{NodeId, ToNode};
 use crate::store::{Table, Write};
+use node_coap::{Assembler, Limits};
+use node_proto::limits::{MESSAGE_BLOCK_SZX, MESSAGE_BODY_MAX, MESSAGE_DATA_MAX};
 use node_proto::{CommandSeq, ImageHandle, Order, Power, TaskHandle};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -19,6 +21,14 @@ pub(super) struct SessionRecord {
     /// As it was when the record was written; the charge may be another by now.
     pub power: Power,
 }
+
+/// What is put together of blocks for one node.
+const UPLOADS: Limits = Limits {
+    body_max: MESSAGE_BODY_MAX,
+    bodies_max: UPLOADS_MAX,
+    lifetime_ms: Limits::EXCHANGE_LIFETIME_MS,
+    szx_max: MESSAGE_BLOCK_SZX,
+};
 
 /// What is expected next of a task.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -47,7 +57,25 @@ impl Default for Intake {
 pub(super) struct Command {
     pub seq: CommandSeq,
     pub order: Order,
+    /// What the node is to fetch before it has done this; empty for nothing.
+    pub body: Box<[u8]>,
+    /// The node knows of it, and is fetching.
+    pub told: bool,
     pub since_ms: u64,
+}
+
+impl Command {
+    /// The order, and what it is about behind it.
+    pub fn record(&self) -> Vec<u8> {
+        let mut bytes = record(&self.order);
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    pub fn read(seq: CommandSeq, record: &[u8], now_ms: u64) -> Option<Self> {
+        let (order, body) = postcard::take_from_bytes(record).ok()?;
+        Some(Self { seq, order, body: body.into(), told: false, since_ms: now_ms })
+    }
 }
 
 /// One node.
@@ -69,6 +97,8 @@ pub(super) struct Node {
     pub pushing: bool,
     pub intake: BTreeMap<TaskHandle, Intake>,
     pub documents: BTreeMap<TaskHandle, Box<[u8]>>,
+    /// Messages of its tasks of which not all blocks are here.
+    pub uploads: Assembler<TaskHandle>,
     pub served: BTreeMap<ImageHandle, u32>,
     pub traffic: Traffic,
 }
@@ -90,6 +120,7 @@ impl Node {
             pushing: false,
             intake: BTreeMap::new(),
             documents: BTreeMap::new(),
+            uploads: Assembler::new(UPLOADS),
             served: BTreeMap::new(),
             traffic: Traffic::default(),
         }
@@ -118,7 +149,11 @@ impl Node {
         match order {
             ToNode::Forget { .. } => true,
             ToNode::Kill { .. } => self.mailbox.len() < 4 * MAILBOX_MAX,
-            ToNode::Message { .. } => self.mailbox.len() < MESSAGES_MAX,
+            ToNode::Message { data, .. } => {
+                let long = self.mailbox.iter().filter(|command| !command.body.is_empty()).count();
+                let fits = data.len() <= MESSAGE_DATA_MAX || long < LONG_MESSAGES_MAX;
+                self.mailbox.len() < MESSAGES_MAX && fits
+            }
             ToNode::Launch { .. } => self.mailbox.len() < MAILBOX_MAX,
         }
     }

@@ -1,4 +1,4 @@
-//! What nodes ask: registration, polls, statuses, messages, logs and blocks; and the commands that are pushed to them.
+//! What nodes ask: registration, polls, statuses, logs and blocks.
 
 use super::*;
 
@@ -110,25 +110,6 @@ impl Sessions {
         }
     }
 
-    /// Forgets the commands that the node has acted on.
-    pub(super) fn seen(&mut self, id: NodeId, seen: u32) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let mut changed = false;
-        while let Some(front) = node.mailbox.front().filter(|command| command.seq <= seen) {
-            self.outputs
-                .push_back(Output::Write(Write::Delete(Table::Command, node::command_key(id, front.seq))));
-            node.mailbox.pop_front();
-            changed = true;
-        }
-        if seen > node.done && seen <= node.last_seq {
-            node.done = seen;
-            changed = true;
-        }
-        if changed {
-            self.outputs.push_back(node.save(id));
-        }
-    }
-
     pub(super) fn poll(&mut self, id: NodeId, payload: &[u8], now_ms: u64) -> Response {
         let Ok(poll) = decode::<Poll>(payload) else { return self.malformed() };
         self.seen(id, poll.seen);
@@ -195,23 +176,6 @@ impl Sessions {
         Response::new(Code::CHANGED, &[])
     }
 
-    pub(super) fn message(&mut self, id: NodeId, payload: &[u8]) -> Response {
-        let Ok(message) = decode::<Message>(payload) else { return self.malformed() };
-        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&message.task)) else {
-            return Response::new(Code::NOT_FOUND, &[]);
-        };
-        if message.seq < intake.next_message {
-            self.counters.repeated += 1;
-            return Response::new(Code::CHANGED, &[]);
-        }
-        intake.next_message = message.seq.saturating_add(1);
-        let save = Write::Put(Table::Intake, node::task_key(id, message.task), node::record(intake));
-        self.write(save);
-        let event = FromNode::Message { task: message.task, data: message.data.to_vec() };
-        self.outputs.push_back(Output::Event(id, event));
-        Response::new(Code::CHANGED, &[])
-    }
-
     pub(super) fn log(&mut self, id: NodeId, payload: &[u8]) -> Response {
         let Ok(log) = decode::<Log>(payload) else { return self.malformed() };
         let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&log.task)) else {
@@ -263,43 +227,6 @@ impl Sessions {
         match document.and_then(|task| self.nodes.get(&id)?.documents.get(&task)) {
             Some(bytes) => serve_block(bytes, &[], block),
             None => Response::new(Code::NOT_FOUND, &[]),
-        }
-    }
-
-    /// Pushes the oldest command to a node that listens, one at a time.
-    pub(super) fn push(&mut self, id: NodeId, now_ms: u64) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let (Power::Mains, true, false, Some(peer)) = (node.power, node.online, node.pushing, node.peer)
-        else {
-            return;
-        };
-        let Some(command) = node.next_command() else { return };
-        let Ok(payload) = encode(&command) else { return };
-        let mut request = Request::post(paths::COMMAND, &payload);
-        let mut binding = None;
-        if !self.config.insecure {
-            let Some((outer, bound)) = self.guard.protect_request(id, &request, &mut self.outputs) else {
-                return;
-            };
-            (request, binding) = (outer, Some(bound));
-        }
-        if let Ok(exchange) = self.coap.request(peer, &request, now_ms)
-            && let Some(node) = self.nodes.get_mut(&id)
-        {
-            node.pushing = true;
-            self.pushes.insert(exchange, Push { node: id, seq: command.seq, binding });
-        }
-    }
-
-    pub(super) fn pushed(&mut self, id: NodeId, seq: u32, code: Code, now_ms: u64) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        node.pushing = false;
-        if code.is_success() {
-            self.seen(id, seq);
-            self.heard(id, now_ms);
-            self.push(id, now_ms);
-        } else {
-            tracing::warn!(node = %id, seq, %code, "the node refuses a command; it stays for the next poll");
         }
     }
 }

@@ -139,6 +139,11 @@ impl Request {
         }
     }
 
+    /// False if the payload is only a part of the body.
+    pub fn is_whole(&self) -> bool {
+        self.block1.is_none_or(|block| block.num == 0 && !block.more)
+    }
+
     /// What OSCORE encrypts of a request: code, options, payload (RFC 8613 §5.3).
     pub fn to_plaintext(&self) -> Vec<u8> {
         packet::plaintext(packet::request_packet(self, 0, &[]))

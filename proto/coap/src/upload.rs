@@ -1,7 +1,7 @@
 //! A body sent block by block (RFC 7959 §2.5, Block1), by whoever asks.
 
 use crate::block::Block;
-use crate::message::{Code, Request, Response};
+use crate::message::{Code, Request};
 
 /// Times that a body is begun anew, because the other end has lost what it had, before it counts as failed.
 const RESTARTS_MAX: u8 = 4;
@@ -37,6 +37,11 @@ impl Upload {
         Self { offset: 0, szx: szx.min(6), restarts: 0 }
     }
 
+    /// The same from the first block on.
+    pub fn anew(&self) -> Self {
+        Self::new(self.szx)
+    }
+
     /// The next block of `body`, the same as at the last call if no answer came. `tag` is another one for each body
     /// that could be mistaken for this one (RFC 9175 §3), at most 8 bytes.
     pub fn request(&self, path: &str, body: &[u8], tag: &[u8]) -> Request {
@@ -54,13 +59,13 @@ impl Upload {
         Block { num: (self.offset >> (self.szx + 4)) as u32, more, szx: self.szx }
     }
 
-    /// What an answer to the block of a body of `len` bytes that was sent last means.
-    pub fn answered(&mut self, len: usize, response: &Response) -> Next {
+    /// What an answer means, with this code and Block1, to the block of a body of `len` bytes that was sent last.
+    pub fn answered(&mut self, len: usize, code: Code, block1: Option<Block>) -> Next {
         let sent = self.block(len);
-        let smaller = response.block1.map(|block| block.szx).filter(|szx| *szx < self.szx);
-        match response.code {
+        let smaller = block1.map(|block| block.szx).filter(|szx| *szx < self.szx);
+        match code {
             Code::CONTINUE => {
-                let here = response.block1.is_some_and(|block| block.num == sent.num);
+                let here = block1.is_some_and(|block| block.num == sent.num);
                 if !(here && sent.more) {
                     return self.restart(); // it speaks of another block: what it has is not known
                 }

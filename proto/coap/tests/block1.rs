@@ -47,7 +47,7 @@ fn example(szx_max: u8, body_len: usize, up: &[(u32, bool, u8)], answered: u8) {
             Taken::Again => panic!("nothing came again"),
         };
         let next = if at + 1 < up.len() { Next::Block } else { Next::Done };
-        assert_eq!(upload.answered(body.len(), &response), next);
+        assert_eq!(upload.answered(body.len(), response.code, response.block1), next);
     }
 }
 
@@ -166,16 +166,16 @@ fn a_refusal_says_what_would_be_taken() {
     let body = [7; 2000];
     assert_eq!(upload.request("m", &body, &[]).size1, Some(2000));
     let smaller = Response { block1: Some(block(0, false, 2)), ..Response::too_large(4000) };
-    assert_eq!(upload.answered(body.len(), &smaller), Next::Block);
+    assert_eq!(upload.answered(body.len(), smaller.code, smaller.block1), Next::Block);
     let request = upload.request("m", &body, &[]);
     assert_eq!((request.block1, request.payload.len()), (Some(block(0, true, 2)), 64));
     let mut server = Assembler::new(LIMITS);
     let refused = server.take((), &request, 0);
     assert_eq!(refused, Taken::Answer(Response::too_large(600)), "by its first block");
-    assert_eq!(upload.answered(body.len(), &Response::too_large(600)), Next::TooLarge);
-    assert_eq!(upload.answered(body.len(), &Response::new(Code::UNAVAILABLE, &[])), Next::Refused);
+    assert_eq!(upload.answered(body.len(), Code::TOO_LARGE, None), Next::TooLarge);
+    assert_eq!(upload.answered(body.len(), Code::UNAVAILABLE, None), Next::Refused);
     assert_eq!(upload.request("m", &body, &[]), request, "once more, later");
-    let end = (0..10).find(|_| upload.answered(2000, &Response::new(Code::INCOMPLETE, &[])) == Next::Refused);
+    let end = (0..10).find(|_| upload.answered(2000, Code::INCOMPLETE, None) == Next::Refused);
     assert!(end.is_some(), "it does not begin anew for ever");
 }
 
@@ -302,7 +302,7 @@ proptest! {
                 if matches!(fate, Fate::AnswerLost) {
                     continue;
                 }
-                match upload.answered(body.len(), &response) {
+                match upload.answered(body.len(), response.code, response.block1) {
                     Next::Block => {}
                     Next::Done => break,
                     Next::Refused => upload = Upload::new(szx), // it tries again later

@@ -98,7 +98,7 @@ pub struct StartError {
 /// What happened to a running task. A task's events come in order, and nothing follows one that ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Bytes for the framework, at most [`node_proto::limits::MESSAGE_DATA_MAX`].
+    /// Bytes for the framework, at most [`node_proto::limits::MESSAGE_LONG_MAX`].
     Message(alloc::vec::Vec<u8>),
     /// Bytes of log, at most [`node_proto::limits::LOG_DATA_MAX`].
     Log(alloc::vec::Vec<u8>),

@@ -2,11 +2,12 @@
 
 use crate::intake::Intake;
 use crate::manifest::Release;
-use crate::os::{Event, Record};
+use crate::os::Record;
 use alloc::vec::Vec;
 use heapless::{Deque, String};
-use node_proto::limits::STATUS_NOTE_MAX;
-use node_proto::{CommandSeq, Failure, Launch, State, Status};
+use node_coap::Upload;
+use node_proto::limits::{MESSAGE_BLOCK_SZX, MESSAGE_DATA_MAX, STATUS_NOTE_MAX};
+use node_proto::{CommandSeq, Failure, Launch, LongMessage, State, Status};
 use serde::{Deserialize, Serialize};
 
 /// Starting, Running, one of its health, and the last one: see [`Task::report_health`].
@@ -17,6 +18,8 @@ const NUMBERS_KEPT: u16 = 16;
 const RESUMES_MAX: u8 = 16;
 /// Messages of the framework that wait for a task to start.
 const INBOX_MAX: usize = 4;
+/// Bytes of them.
+const INBOX_BYTES_MAX: usize = 1024;
 
 /// When a running task is ended, and as what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +52,17 @@ pub(crate) struct Kept {
     pub statuses: Deque<Status, STATUSES_MAX>,
 }
 
+/// What a task says and the gateway has not confirmed.
+#[derive(Debug)]
+pub(crate) enum Outbox {
+    /// A message of one frame.
+    Message(Vec<u8>),
+    /// An encoded [`LongMessage`], and how far it has been sent.
+    Long { body: Vec<u8>, upload: Upload },
+    /// A piece of log.
+    Log(Vec<u8>),
+}
+
 /// One occupied slot.
 #[derive(Debug)]
 pub(crate) struct Task {
@@ -57,7 +71,7 @@ pub(crate) struct Task {
     /// What has come of the document.
     pub document: Vec<u8>,
     /// A message or a piece of log that the gateway has not confirmed.
-    pub outbox: Option<Event>,
+    pub outbox: Option<Outbox>,
     pub message_seq: u32,
     pub log_offset: u32,
     /// Bytes of blocks, messages and log that went over the radio since the node started.
@@ -113,9 +127,23 @@ impl Task {
         }
     }
 
+    /// Takes a message of the task's to be sent; one that is too long for any is lost.
+    pub fn send(&mut self, data: Vec<u8>, block_szx: u8) {
+        if data.len() <= MESSAGE_DATA_MAX {
+            self.outbox = Some(Outbox::Message(data));
+            return;
+        }
+        let message = LongMessage { task: self.kept.launch.task, seq: self.message_seq, data: &data };
+        if let Ok(body) = message.encode() {
+            let upload = Upload::new(block_szx.min(MESSAGE_BLOCK_SZX));
+            self.outbox = Some(Outbox::Long { body: body.as_slice().into(), upload });
+        }
+    }
+
     /// Keeps a message until the task runs; what is too many is lost.
     pub fn keep_message(&mut self, data: &[u8]) {
-        if self.inbox.len() < INBOX_MAX {
+        let held: usize = self.inbox.iter().map(Vec::len).sum();
+        if self.inbox.len() < INBOX_MAX && held + data.len() <= INBOX_BYTES_MAX {
             self.inbox.push(data.into());
         }
     }

@@ -6,8 +6,11 @@
 use crate::os::Peer;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use node_coap::{Block, Code, Endpoint, Event, Incoming, Method, Params, Request, RequestId, Response, Sort};
+use node_coap::{
+    Block, Code, Endpoint, Event, Incoming, Method, Next, Params, Request, RequestId, Response, Sort, Upload,
+};
 use node_oscore::{Binding, Context};
+use node_proto::limits::MESSAGE_MAX;
 use node_proto::paths;
 
 /// The answer to the request under way.
@@ -15,6 +18,7 @@ pub(crate) struct Answer {
     code: Code,
     /// Where its block begins; 0 without a block.
     pub offset: u32,
+    block1: Option<Block>,
     pub payload: Vec<u8>,
 }
 
@@ -38,6 +42,11 @@ impl Answer {
 
     pub fn is_not_found(&self) -> bool {
         self.code == Code::NOT_FOUND
+    }
+
+    /// What it means for a body of `len` bytes that is sent in blocks.
+    pub fn to_upload(&self, upload: &mut Upload, len: usize) -> Next {
+        upload.answered(len, self.code, self.block1)
     }
 
     pub fn code_text(&self) -> String {
@@ -76,7 +85,7 @@ pub(crate) enum WireEvent {
         asked: Asked,
         payload: Vec<u8>,
     },
-    /// Somebody reads.
+    /// Somebody reads, or asks for something else that only the gateway may.
     Read {
         asked: Asked,
         request: Request,
@@ -209,7 +218,7 @@ impl Wire {
         self.request(Request::get_block(path, Block::at(offset, szx)), now)
     }
 
-    fn request(&mut self, request: Request, now: u64) -> bool {
+    pub fn request(&mut self, request: Request, now: u64) -> bool {
         let protected = match &mut self.oscore {
             None => None,
             Some(context) => match context.protect_request(&request) {
@@ -276,20 +285,25 @@ impl Wire {
                     return Some(WireEvent::Answer(Answer {
                         code: response.code,
                         offset: response.block2.map_or(0, |block| block.offset() as u32),
+                        block1: response.block1,
                         payload: response.payload,
                     }));
                 }
                 Event::Failed { .. } => return Some(WireEvent::Failed),
                 Event::Undelivered { peer, id } => return Some(WireEvent::Unwanted { peer, id }),
                 Event::Request { peer, id, request } => {
-                    let asked = Asked { peer, id, binding: self.taken.take(), answered: false };
+                    let mut asked = Asked { peer, id, binding: self.taken.take(), answered: false };
                     match (peer, request.method, request.path.as_str()) {
-                        (Peer::Gateway, Method::Post, paths::COMMAND) => {
+                        (Peer::Gateway, Method::Post, paths::COMMAND) if request.is_whole() => {
                             return Some(WireEvent::Order { asked, payload: request.payload });
                         }
-                        (_, Method::Get, _) => return Some(WireEvent::Read { asked, request }),
-                        (_, _, paths::COMMAND) => self.answer_code(asked, Code::METHOD_NOT_ALLOWED, now),
-                        _ => self.answer_code(asked, Code::NOT_FOUND, now),
+                        (Peer::Gateway, Method::Post, paths::COMMAND) => {
+                            self.answer(&mut asked, &Response::too_large(MESSAGE_MAX), now);
+                        }
+                        (_, method, paths::COMMAND) if method != Method::Get => {
+                            self.answer_code(asked, Code::METHOD_NOT_ALLOWED, now);
+                        }
+                        _ => return Some(WireEvent::Read { asked, request }),
                     }
                 }
             }

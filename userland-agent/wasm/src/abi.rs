@@ -40,6 +40,8 @@
 //! it: that is how an image learns that a node is too old. What cannot be said by adding would be `micro2`, beside
 //! `micro` and not in its place.
 
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use grants::Capabilities as C;
 
 /// The import module's name: the version.
@@ -49,13 +51,15 @@ pub const ENTRY: &str = "run";
 /// The name that a module exports its memory by.
 pub const MEMORY: &str = "memory";
 /// Longest message, bytes.
-pub const MESSAGE_MAX: usize = 48;
+pub const MESSAGE_MAX: usize = 512;
 /// Longest piece of log in one event, bytes.
 pub const LOG_PIECE: usize = 48;
 /// Log bytes that may wait per task.
 pub const LOG_WAITING_MAX: usize = 1024;
 /// Messages that may wait per task, each way; of the framework's the newest are lost.
 pub const MESSAGES_WAITING_MAX: usize = 8;
+/// Bytes of messages that may wait per task, each way: two of the longest, or as many as may wait of those of one frame.
+pub const MESSAGES_BYTES_MAX: usize = 1024;
 /// Longest key, bytes; the shortest has one.
 pub const KV_KEY_MAX: usize = 16;
 /// Longest value, bytes.
@@ -126,6 +130,12 @@ pub const FUNCTIONS: [Function; 17] = [
     function("data_len", 0, &[], &[I]),
     function("data_read", 0, &[I, I], &[I]),
 ];
+
+/// True if a message of `len` bytes may wait behind those that do.
+pub(crate) fn has_room(waiting: &VecDeque<Vec<u8>>, len: usize) -> bool {
+    let held: usize = waiting.iter().map(Vec::len).sum();
+    waiting.len() < MESSAGES_WAITING_MAX && held + len <= MESSAGES_BYTES_MAX
+}
 
 /// The function of this name.
 pub fn find(name: &str) -> Option<&'static Function> {

@@ -24,7 +24,7 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>, Error> {
         wrap(linker.func_wrap(micro, "message", |mut caller: Caller<'_, State>, ptr: u32, len: u32| {
             let Some(bytes) = bytes(&caller, ptr, len, abi::MESSAGE_MAX) else { return abi::E_INVALID };
             let state = caller.data_mut();
-            if state.messages.len() >= abi::MESSAGES_WAITING_MAX {
+            if !abi::has_room(&state.messages, bytes.len()) {
                 return abi::E_FULL;
             }
             state.sent += 1;

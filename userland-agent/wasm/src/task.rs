@@ -98,7 +98,7 @@ impl Task {
     /// Hands it a message of the framework; false if there is no room.
     pub fn deliver(&mut self, data: &[u8]) -> bool {
         let inbox = &mut self.loaded.store.data_mut().inbox;
-        let room = inbox.len() < abi::MESSAGES_WAITING_MAX && data.len() <= abi::MESSAGE_MAX;
+        let room = data.len() <= abi::MESSAGE_MAX && abi::has_room(inbox, data.len());
         if room {
             inbox.push_back(data.into());
         }

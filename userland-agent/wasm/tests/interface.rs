@@ -42,7 +42,7 @@ fn the_wit_file_and_the_table_have_the_same_functions() {
     assert_eq!(in_wit, ours.collect());
     assert_eq!(in_wit.len(), abi::FUNCTIONS.len(), "no name twice");
     assert_eq!(functions("export ")[abi::ENTRY], (vec![], vec![Type::I32]));
-    assert!(WIT.contains("package micro:task@1.0.0;"));
+    assert!(WIT.contains("package micro:task@1.1.0;"));
 }
 
 #[test]

@@ -16,7 +16,9 @@ impl<O: Os> Agent<O> {
                 Purpose::Register | Purpose::Poll => {} // these have pauses of their own
                 Purpose::Status { .. } | Purpose::Stranger { .. } => self.status_from_ms = from_ms,
                 Purpose::Outbox { .. } => self.outbox_from_ms = from_ms,
-                Purpose::Document { .. } | Purpose::Image { .. } => self.fetch_from_ms = from_ms,
+                Purpose::Document { .. } | Purpose::Image { .. } | Purpose::Body { .. } => {
+                    self.fetch_from_ms = from_ms
+                }
             }
         }
         match purpose {
@@ -31,6 +33,7 @@ impl<O: Os> Agent<O> {
             Purpose::Outbox { task } => self.outbox_taken(task, &answer),
             Purpose::Document { task } => self.document_block(task, &answer),
             Purpose::Image { task, offset } => self.image_block(task, offset, &answer),
+            Purpose::Body { order } => self.body_block(order, &answer, now),
         }
     }
 
@@ -57,6 +60,7 @@ impl<O: Os> Agent<O> {
             self.seen = seen;
             self.check(|os| record::save(os, Record::Seen, &seen));
         }
+        self.body.take_if(|body| registered.fresh || body.order <= seen);
         self.wire.resume_from(registered.number);
         let poll_ms = u32::from(registered.poll_s.min(self.config.poll_max_s).max(1)) * 1000;
         // Orders may have waited while the node was away.
@@ -70,9 +74,11 @@ impl<O: Os> Agent<O> {
             match decode::<Command>(&answer.payload) {
                 Ok(command) => {
                     self.act(command);
-                    // The next poll confirms this order, whether or not another one waits.
-                    self.link =
-                        Link::Up { poll_ms, pause_ms: self.config.busy_poll_ms.min(poll_ms), next_ms: now };
+                    // The next poll confirms this order, whether or not another one waits. While there is something
+                    // to fetch first, there is nothing to confirm.
+                    let pause_ms = self.config.busy_poll_ms.min(poll_ms);
+                    let wait_ms = if self.body.is_some() { u64::from(pause_ms) } else { 0 };
+                    self.link = Link::Up { poll_ms, pause_ms, next_ms: now + wait_ms };
                 }
                 Err(_) => self.counters.malformed = self.counters.malformed.saturating_add(1),
             }
@@ -104,21 +110,35 @@ impl<O: Os> Agent<O> {
 
     pub(super) fn outbox_taken(&mut self, task: TaskHandle, answer: &Answer) {
         let Some(at) = self.find(task) else { return };
-        if !answer.is_success() && !answer.is_not_found() {
-            return; // busy there: it stays and is sent again
-        }
         let task = &mut self.tasks[at];
-        match task.outbox.take() {
-            Some(Event::Message(bytes)) => {
-                task.message_seq = task.message_seq.wrapping_add(1);
-                task.radio_bytes = task.radio_bytes.saturating_add(bytes.len() as u32);
-            }
-            Some(Event::Log(bytes)) => {
-                task.log_offset = task.log_offset.wrapping_add(bytes.len() as u32);
-                task.radio_bytes = task.radio_bytes.saturating_add(bytes.len() as u32);
-            }
-            _ => {}
+        let done = match &mut task.outbox {
+            Some(Outbox::Long { body, upload }) => match answer.to_upload(upload, body.len()) {
+                Next::Block => false,
+                Next::Done | Next::TooLarge => true,
+                Next::Refused => {
+                    if !answer.is_unavailable() {
+                        *upload = upload.anew(); // what the gateway has of it is not known
+                    }
+                    answer.is_not_found()
+                }
+            },
+            _ => answer.is_success() || answer.is_not_found(),
+        };
+        if !done {
+            return; // there is more, or it is busy there: it stays and is sent again
         }
+        let bytes = match task.outbox.take() {
+            Some(Outbox::Message(bytes) | Outbox::Long { body: bytes, .. }) => {
+                task.message_seq = task.message_seq.wrapping_add(1);
+                bytes.len() as u32
+            }
+            Some(Outbox::Log(bytes)) => {
+                task.log_offset = task.log_offset.wrapping_add(bytes.len() as u32);
+                bytes.len() as u32
+            }
+            None => 0,
+        };
+        task.radio_bytes = task.radio_bytes.saturating_add(bytes);
     }
 
     pub(super) fn document_block(&mut self, task: TaskHandle, answer: &Answer) {

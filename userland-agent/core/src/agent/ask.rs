@@ -19,7 +19,7 @@ impl<O: Os> Agent<O> {
                 let _ = (now >= self.status_from_ms && self.send_status(now))
                     || (now >= next_ms && self.poll(now))
                     || (now >= self.outbox_from_ms && self.send_outbox(now))
-                    || (now >= self.fetch_from_ms && self.fetch_block(now));
+                    || (now >= self.fetch_from_ms && (self.fetch_body(now) || self.fetch_block(now)));
             }
         }
     }
@@ -127,17 +127,24 @@ impl<O: Os> Agent<O> {
         let handle = task.kept.launch.task;
         let purpose = Purpose::Outbox { task: handle };
         match &task.outbox {
-            Some(Event::Message(bytes)) => {
+            Some(Outbox::Message(bytes)) => {
                 let data = heapless::Vec::from_slice(bytes).unwrap_or_default();
                 let message = Message { task: handle, seq: task.message_seq, data };
                 self.post(paths::MESSAGE, &message, purpose, now)
             }
-            Some(Event::Log(bytes)) => {
+            Some(Outbox::Long { body, upload }) => {
+                let path = format!("{}/{handle}", paths::MESSAGE);
+                let request = upload.request(&path, body, &LongMessage::tag(task.message_seq));
+                let sent = self.wire.request(request, now);
+                self.under_way = sent.then_some(purpose);
+                sent
+            }
+            Some(Outbox::Log(bytes)) => {
                 let data = heapless::Vec::from_slice(bytes).unwrap_or_default();
                 let message = Log { task: handle, offset: task.log_offset, data };
                 self.post(paths::LOG, &message, purpose, now)
             }
-            _ => false,
+            None => false,
         }
     }
 
@@ -148,13 +155,13 @@ impl<O: Os> Agent<O> {
         let szx = self.os.inventory().block_szx.min(6);
         if got < usize::from(launch.document_len) {
             let purpose = Purpose::Document { task: launch.task };
-            return self.get(paths::DOCUMENT, launch.task, got as u32, szx, purpose, now);
+            return self.get(paths::DOCUMENT, launch.task.into(), got as u32, szx, purpose, now);
         }
         match self.os.image_len(&launch.digest) {
             Ok(offset) if offset < launch.image_len => {
                 let offset = offset & !block_mask(szx);
                 let purpose = Purpose::Image { task: launch.task, offset };
-                self.get(paths::IMAGE, launch.image, offset, szx, purpose, now)
+                self.get(paths::IMAGE, launch.image.into(), offset, szx, purpose, now)
             }
             Ok(_) => false, // complete: `start_fetched` takes it from here
             Err(error) => {
@@ -181,7 +188,7 @@ impl<O: Os> Agent<O> {
     pub(super) fn get(
         &mut self,
         path: &str,
-        id: u16,
+        id: u32,
         offset: u32,
         szx: u8,
         purpose: Purpose,

@@ -2,6 +2,7 @@
 
 mod answers;
 mod ask;
+mod bodies;
 mod orders;
 mod reads;
 mod tasks;
@@ -11,16 +12,17 @@ use crate::intake;
 use crate::manifest::{self, PUBLISHERS_MAX, Releases};
 use crate::os::{Digest, Event, Os, Peer, Record, Start, StorageError};
 use crate::record;
-use crate::task::{Deadline, Kept, Phase, Task};
+use crate::task::{Deadline, Kept, Outbox, Phase, Task};
 use crate::wire::{Answer, Refused, Wire, WireEvent};
 use alloc::format;
 use grants::{Capacity, Grant, Ledger, Refusal};
-use node_coap::Code;
+use node_coap::{Code, Next};
 use node_oscore::{Context, Credential};
-use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, TASKS_MAX, VERSION};
+use node_proto::limits::{DOCUMENT_MAX, IMAGE_MAX, MESSAGE_LONG_MAX, TASKS_MAX, VERSION};
 use node_proto::{
-    Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, Message, News, Order, Poll,
-    Power, Register, Registered, Runtimes, State, Status, TaskHandle, Usage, Vitals, decode, paths,
+    Capabilities, Command, CommandSeq, Document, Failure, Kind, Launch, Log, LongMessage, Message, News,
+    Order, Poll, Power, Register, Registered, Runtimes, State, Status, TaskHandle, Usage, Vitals, decode,
+    paths,
 };
 
 /// Settings of an agent.
@@ -132,6 +134,10 @@ enum Purpose {
         task: TaskHandle,
         offset: u32,
     },
+    /// What a command is about.
+    Body {
+        order: CommandSeq,
+    },
 }
 
 /// A node's agent. Call [`Agent::datagram`] for what arrives and [`Agent::step`] when it says or after that.
@@ -151,6 +157,8 @@ pub struct Agent<O: Os> {
     /// Tasks that were to be killed and are not here: the gateway is to hear that. What finds no place is killed again.
     strangers: heapless::Deque<TaskHandle, TASKS_MAX>,
     under_way: Option<Purpose>,
+    /// What the newest command is about, on its way here.
+    body: Option<bodies::Body>,
     /// From when statuses, output and block requests may be sent again after the gateway refused one.
     status_from_ms: u64,
     outbox_from_ms: u64,
@@ -242,6 +250,7 @@ impl<O: Os> Agent<O> {
             releases,
             strangers: heapless::Deque::new(),
             under_way: None,
+            body: None,
             status_from_ms: 0,
             outbox_from_ms: 0,
             fetch_from_ms: 0,

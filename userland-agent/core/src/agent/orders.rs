@@ -26,21 +26,30 @@ impl<O: Os> Agent<O> {
             self.counters.repeated_orders = self.counters.repeated_orders.saturating_add(1);
             return;
         }
+        if let Order::Fetch { task, len } = command.order
+            && self.fetch(command.seq, task, len)
+        {
+            return; // it counts as seen once what it is about is here
+        }
+        self.body = None; // the gateway has gone on to another command
         // A task's record comes before the command counter, a message after it: should the node stop in between,
         // a launch is found to be known, a kill is repeated without harm, a message is lost rather than doubled.
         match &command.order {
             Order::Launch(launch) => self.launch(command.seq, *launch),
             Order::Kill { task, grace_ms } => self.kill(*task, *grace_ms),
-            Order::Message { .. } => {}
+            Order::Message { .. } | Order::Fetch { .. } => {}
         }
         self.tighten();
-        self.seen = command.seq;
-        self.counters.orders = self.counters.orders.saturating_add(1);
-        let seen = self.seen;
-        self.check(|os| record::save(os, Record::Seen, &seen));
+        self.acted_on(command.seq);
         if let Order::Message { task, data } = &command.order {
             self.deliver(*task, data);
         }
+    }
+
+    pub(super) fn acted_on(&mut self, order: CommandSeq) {
+        self.seen = order;
+        self.counters.orders = self.counters.orders.saturating_add(1);
+        self.check(|os| record::save(os, Record::Seen, &order));
     }
 
     pub(super) fn deliver(&mut self, task: TaskHandle, data: &[u8]) {

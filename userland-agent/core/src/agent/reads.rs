@@ -5,7 +5,7 @@ use super::*;
 use crate::wire::Asked;
 use alloc::string::String;
 use core::fmt::Write;
-use node_coap::{Block, Request, Response, serve_block};
+use node_coap::{Block, Method, Request, Response, serve_block};
 
 /// Observations at once; one more is answered like a read.
 pub(super) const OBSERVERS_MAX: usize = 4;
@@ -62,6 +62,13 @@ impl<O: Os> Agent<O> {
         let Some(resource) = Resource::ALL.into_iter().find(|one| one.path() == request.path) else {
             return self.wire.answer_code(asked, Code::NOT_FOUND, now);
         };
+        if request.method != Method::Get {
+            return self.wire.answer_code(asked, Code::METHOD_NOT_ALLOWED, now);
+        }
+        if request.block1.is_some() {
+            // A critical option where it has no meaning (RFC 7252 §5.4.1): a GET has no body.
+            return self.wire.answer_code(asked, Code::BAD_OPTION, now);
+        }
         // One frame each, whatever the reader would take.
         let most = self.os.inventory().block_szx.min(6);
         let block = request.block2.unwrap_or(Block { num: 0, more: false, szx: most });

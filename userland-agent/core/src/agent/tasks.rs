@@ -137,7 +137,11 @@ impl<O: Os> Agent<O> {
             let stopping = self.tasks[at].stopping.is_some();
             match self.os.next_event(self.tasks[at].kept.launch.task) {
                 None => break,
-                Some(output @ (Event::Message(_) | Event::Log(_))) => self.tasks[at].outbox = Some(output),
+                Some(Event::Message(bytes)) => {
+                    let szx = self.os.inventory().block_szx;
+                    self.tasks[at].send(bytes, szx);
+                }
+                Some(Event::Log(bytes)) => self.tasks[at].outbox = Some(Outbox::Log(bytes)),
                 Some(Event::Health(well)) => self.tasks[at].health = Some(State::Health(well)),
                 Some(Event::Checked(value)) => self.tasks[at].health = Some(State::Checked(value)),
                 // However it ended: it was told to.

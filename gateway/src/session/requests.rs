@@ -45,6 +45,9 @@ impl Sessions {
             Node::new(SessionRecord { last_seq, done, boot, epoch, power }, now_ms)
         });
         let forgot = register.epoch != node.epoch;
+        if forgot || register.boot != node.boot {
+            node.uploads.clear(); // the tasks that sent them have ended
+        }
         (node.boot, node.epoch) = (register.boot, register.epoch);
         node.last_seq = node.last_seq.max(register.seen);
         node.power = power;

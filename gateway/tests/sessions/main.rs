@@ -2,6 +2,7 @@
 //! the gateway from its records.
 
 mod leases;
+mod long;
 mod security;
 mod world;
 
@@ -21,6 +22,7 @@ fn number(order: &Order) -> (u8, u16) {
         Order::Launch(launch) => (0, launch.task),
         Order::Kill { task, .. } => (1, *task),
         Order::Message { task, .. } => (2, *task),
+        Order::Fetch { task, .. } => (3, *task),
     }
 }
 

@@ -71,7 +71,7 @@ fn request(request: &Request) -> String {
         paths::LOG => "log".into(),
         paths::COMMAND => order(&request.payload),
         _ => {
-            let block = request.block2.unwrap();
+            let block = request.block1.or(request.block2).unwrap();
             format!("block {} of {}", block.num, block.size())
         }
     };
@@ -84,6 +84,7 @@ fn order(payload: &[u8]) -> String {
         Order::Launch(_) => "launch".into(),
         Order::Kill { grace_ms, .. } => format!("kill with {grace_ms} ms"),
         Order::Message { .. } => "message".into(),
+        Order::Fetch { len, .. } => format!("fetch {len} bytes"),
     }
 }
 
@@ -95,7 +96,10 @@ fn response(response: &Response) -> String {
             Some(block) => format!(", block {} of {}", block.num, block.size()),
             None => format!(", {}", order(&response.payload)),
         },
-        _ => String::new(),
+        _ => match response.block1 {
+            Some(block) => format!(", block {} of {}", block.num, block.size()),
+            None => String::new(),
+        },
     };
     format!("{}{inside}; message of {} bytes", response.code, response.payload.len())
 }

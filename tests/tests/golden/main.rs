@@ -21,7 +21,7 @@ const HEAD: &str = "\
 ";
 
 /// What has to be among the entries, in these words.
-const WANTED: [&str; 24] = [
+const WANTED: [&str; 30] = [
     "node: POST r, register",
     "gateway: 4.01, challenge",
     "node: POST r, register, echo",
@@ -41,6 +41,12 @@ const WANTED: [&str; 24] = [
     "node: GET d/2, block 0 of 64",
     "node: GET i/1, block 0 of 64",
     "gateway: 2.05, block 0 of 64",
+    "node: POST m/2, block 0 of 32",
+    "gateway: 2.31, block 0 of 32",
+    "gateway: 2.04, block 3 of 32",
+    "gateway: POST c, fetch",
+    "gateway: 2.05, fetch",
+    "node: GET b/2, block 0 of 64",
     "node: 4.01, challenge",
     "node: acknowledgement",
     "gateway: acknowledgement",
@@ -77,6 +83,7 @@ fn every_operation_is_one_frame_of_these_bytes() {
         ("a node that has just started is pushed an order", scenes::restarted()),
         ("what belongs to nothing", scenes::strays()),
         ("the largest that there can be", worst::largest()),
+        ("messages that are too long for one frame", scenes::long()),
     ];
     let mut text = HEAD.to_owned();
     for (title, entries) in &scenes {

@@ -4,7 +4,7 @@ use crate::Entry;
 use crate::listener::Listener;
 use agent_core::{Agent, Config, Event};
 use fuzz_targets::rig::{MemoryOs, NODE, Pair, System, credential};
-use gateway::bridge::ToNode;
+use gateway::bridge::{FromNode, ToNode};
 use node_proto::{Document, Kind, Power};
 use sha2::Digest as _;
 
@@ -83,6 +83,27 @@ pub fn restarted() -> Vec<Entry> {
     assert!(pair.order(ToNode::Kill { task: 2, grace_ms: 500 }));
     pair.run(200);
     heard(&pair).split_off(before)
+}
+
+/// Messages that are too long for one frame, each way: only what has to do with them.
+pub fn long() -> Vec<Entry> {
+    let message: Vec<u8> = (0..100).collect();
+    let mut pair = pair(Power::Mains);
+    pair.system.borrow_mut().script = vec![(300, Event::Message(message.clone()))];
+    pair.run(1_500);
+    assert!(pair.order(launch()));
+    pair.run(2_500);
+    assert!(pair.order(ToNode::Message { task: 2, data: message.clone() }));
+    pair.run(1_500);
+    assert!(pair.events.contains(&FromNode::Message { task: 2, data: message.clone() }));
+    assert_eq!(pair.system.borrow().delivered, [(2, message)]);
+    let heard = heard(&pair);
+    let begins = ["node: POST m/2", "gateway: POST c, fetch", "node: GET b/"];
+    let asked = |entry: &Entry| begins.iter().any(|begin| entry.what.starts_with(begin));
+    let shown = (0..heard.len()).filter(|at| asked(&heard[*at]) || *at > 0 && asked(&heard[*at - 1]));
+    let shown: Vec<usize> = shown.collect();
+    let entries = heard.into_iter().enumerate().filter(|(at, _)| shown.contains(at));
+    entries.map(|(_, entry)| entry).collect()
 }
 
 /// A response that nobody waits for is acknowledged if it could be one that came again, a ping is answered.

@@ -175,6 +175,19 @@ pub fn largest() -> Vec<Entry> {
     let content = |payload: &[u8]| Response::new(Code::CONTENT, payload);
     let challenge = Response { echo: vec![0xee; 8], ..Response::new(Code::UNAUTHORIZED, &[]) };
     let push = |payload: &[u8]| Request::post(paths::COMMAND, payload);
+    let fetch = command(Order::Fetch { task: u16::MAX, len: u16::MAX });
+    let body = block("b/4294967295", &[], MESSAGE_LONG_MAX as u32 / 64 - 1);
+    let part = |num, more| {
+        let block1 = Some(Block { num, more, szx: MESSAGE_BLOCK_SZX });
+        let size1 = (num == 0).then_some(MESSAGE_BODY_MAX as u32);
+        Request {
+            block1,
+            size1,
+            tag: vec![0xff],
+            ..Request::post("m/65535", &[0xdd; 16 << MESSAGE_BLOCK_SZX])
+        }
+    };
+    let goes_on = Response { block1: part(0, true).block1, ..Response::new(Code::CONTINUE, &[]) };
     let mut ends = Ends::new();
     for (from_node, request, response) in [
         (true, register.clone(), challenge.clone()),
@@ -191,6 +204,11 @@ pub fn largest() -> Vec<Entry> {
         (false, push(&launch), done.clone()),
         (false, push(&kill), done.clone()),
         (false, push(&down), challenge),
+        (true, part(0, true), goes_on),
+        (true, part(16, false), done.clone()),
+        (true, poll(News::Nothing), content(&fetch)),
+        (false, push(&fetch), done),
+        (true, body.0, body.1),
     ] {
         ends.exchange(from_node, &request, &response);
     }

@@ -285,6 +285,7 @@ fn output_comes_before_the_last_status() {
     sim.until("ended", |sim| sim.ended(1));
     let kinds = sim.gateway.told.iter().map(|told| match told {
         Told::Message(message) => format!("message {} {}", message.seq, message.data.len()),
+        Told::Long(seq, data) => format!("long {seq} {}", data.len()),
         Told::Log(log) => format!("log {} {}", log.offset, log.data.len()),
         Told::Status(status) => format!("{:?}", status.state),
     });

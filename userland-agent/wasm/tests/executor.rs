@@ -117,7 +117,7 @@ fn devices_log_message_and_arguments_work_through_the_interface() {
             (if (i32.ne (call $sensor (i32.const 0) (i32.const 65535)) (i32.const -2)) (then unreachable))
             (if (i32.ne (call $led (i32.const 1) (i32.const 1)) (i32.const 0)) (then unreachable))
             (if (i32.ne (call $message (i32.const 65530) (i32.const 20)) (i32.const -2)) (then unreachable))
-            (if (i32.ne (call $message (i32.const 8) (i32.const 49)) (i32.const -2)) (then unreachable))
+            (if (i32.ne (call $message (i32.const 8) (i32.const 513)) (i32.const -2)) (then unreachable))
             (call $message (i32.const 8) (i32.const 4))))"#;
     let mut executor = Executor::new(Config::default());
     let mut board = Board::default();
@@ -232,6 +232,31 @@ fn messages_come_in_and_a_task_that_is_told_stops_by_itself() {
     assert!(executor.stop(1, 3_000, 100));
     let said = timed(&mut executor, 100, 500);
     assert_eq!(said, [(100, Event::Exited(5))], "at once, though it waited for a message");
+}
+
+#[test]
+fn long_messages_wait_within_bounds_each_way() {
+    let text = r#"(module
+        (import "micro" "message" (func $message (param i32 i32) (result i32)))
+        (import "micro" "sleep_ms" (func $sleep (param i32)))
+        (memory (export "memory") 1)
+        (func (export "run") (result i32)
+            (if (call $message (i32.const 0) (i32.const 512)) (then unreachable))
+            (if (call $message (i32.const 0) (i32.const 500)) (then unreachable))
+            (if (i32.ne (call $message (i32.const 0) (i32.const 13)) (i32.const -3)) (then unreachable))
+            (if (call $message (i32.const 0) (i32.const 12)) (then unreachable))
+            (call $sleep (i32.const 1000))
+            (i32.const 5)))"#;
+    let mut executor = Executor::new(Config::default());
+    start(&mut executor, 1, text, grant(500, 70_000, ALL)).unwrap();
+    let said = timed(&mut executor, 0, 10);
+    assert_eq!(said, [512, 500, 12].map(|len| (0, Event::Message(vec![0; len]))));
+    assert!(executor.deliver(1, &[1; 512]) && executor.deliver(1, &[1; 500]));
+    assert!(!executor.deliver(1, &[1; 13]), "too many bytes wait");
+    assert!(executor.deliver(1, &[1; 12]));
+    let mut executor = Executor::new(Config::default());
+    start(&mut executor, 1, ECHO, grant(500, 70_000, ALL)).unwrap();
+    assert!(!executor.deliver(1, &[1; 513]) && executor.deliver(1, &[1; 512]));
 }
 
 #[test]

@@ -107,7 +107,7 @@ fn usage_counts_what_was_taken_not_what_was_refused() {
             (loop $again
                 (drop (call $message (i32.const 0) (i32.const 10)))
                 (br_if $again (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const 20))))
-            (drop (call $message (i32.const 0) (i32.const 49)))
+            (drop (call $message (i32.const 0) (i32.const 513)))
             (call $sleep (i32.const 100000))
             (i32.const 0)))"#;
     let mut executor = Executor::new(Config::default());

@@ -3,11 +3,11 @@
 use crate::rig::{GATEWAY, NODE, credential};
 use crate::script::{Script, first, number};
 use lowpan::{Config, Eui64, FCS_LEN, FRAME_MAX, Stack, ether};
-use node_coap::{Block, Code, Endpoint, Event, Params, Request, Response, serve_block};
+use node_coap::{Assembler, Block, Code, Endpoint, Event, Limits, Params, Request, Response, serve_block};
 use node_oscore::{Binding, Context, Credential, Window, key_id};
 use node_proto::{
-    Command, Document, Inventory, Log, Message, Order, Poll, Register, Registered, State, Status, decode,
-    encode,
+    Command, Document, Inventory, Log, LongMessage, Message, Order, Poll, Register, Registered, State,
+    Status, decode, encode,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -50,11 +50,16 @@ fn take(radio: &mut Stack, frame: &[u8], now: u64) {
     assert_eq!(again.map(|again| again.payload), Some(datagram.payload));
 }
 
+/// Bodies that come in blocks.
+const BODIES: Limits =
+    Limits { body_max: 100, bodies_max: 2, lifetime_ms: Limits::EXCHANGE_LIFETIME_MS, szx_max: 1 };
+
 /// An endpoint with requests of its own, and what peers send it: datagrams, pauses, answers of the application.
 pub fn coap(data: &[u8]) {
     let params = Params { queue_per_peer: 2, peers_max: 3, ..Params::default() };
     let mut endpoint: Endpoint<u8> = Endpoint::new(params, 7);
     let (mut now, mut asked) = (0, Vec::new());
+    let mut assembler = Assembler::new(BODIES);
     for (step, bytes) in Script(data) {
         let peer = step >> 4;
         match step % 8 {
@@ -76,6 +81,9 @@ pub fn coap(data: &[u8]) {
         while let Some(event) = endpoint.poll_event() {
             if let Event::Request { peer, id, request } = event {
                 let _ = serve_block(bytes, b"tag", request.block2);
+                let _ = assembler.take(peer, &request, now);
+                let (bodies, held) = assembler.held();
+                assert!(bodies <= BODIES.bodies_max && held <= bodies * BODIES.body_max, "bodies grow");
                 asked.push((peer, id));
                 asked.truncate(16);
             }
@@ -92,7 +100,10 @@ fn plaintext(bytes: &[u8]) {
     if let Some(request) = Request::from_plaintext(bytes) {
         // Where one segment of a path ends is not kept: `a/b` is one or two.
         let again = Request::from_plaintext(&request.to_plaintext());
-        let kept = |request: Request| (request.method, request.block2, request.echo, request.payload);
+        let kept = |request: Request| {
+            let blocks = (request.block1, request.block2, request.size1, request.tag);
+            (request.method, blocks, request.echo, request.payload)
+        };
         assert_eq!(again.map(kept), Some(kept(request)));
     }
     if let Some(response) = Response::from_plaintext(bytes) {
@@ -189,6 +200,10 @@ pub fn messages(data: &[u8]) {
     round_trip::<Order>(data);
     round_trip::<State>(data);
     round_trip::<Inventory>(data);
+    if let Ok(message) = LongMessage::decode(data) {
+        let body = message.encode().expect("it is not too long");
+        assert_eq!(LongMessage::decode(&body), Ok(message));
+    }
     if let Ok(document) = postcard::from_bytes::<Document<'_>>(data)
         && let Ok(bytes) = postcard::to_allocvec(&document)
     {

@@ -22,6 +22,9 @@ const IMAGE: u16 = 3;
 /// How long the image is, bytes: more than one block.
 const IMAGE_LEN: usize = 150;
 
+/// How long the messages are that the node is told to fetch, bytes, if it is told the truth.
+const BODY_LEN: usize = 200;
+
 /// The gateway as the fuzzer drives it.
 struct Gateway {
     coap: Endpoint<()>,
@@ -110,7 +113,11 @@ impl Gateway {
                 Some(document) => serve_block(document, &[], request.block2),
                 None => Response::new(Code::NOT_FOUND, &[]),
             },
+            (Method::Get, paths::BODY) => serve_block(&[7; BODY_LEN], &[], request.block2),
             (Method::Get, _) => Response::new(Code::NOT_FOUND, &[]),
+            (Method::Post, paths::MESSAGE) if request.block1.is_some_and(|block| block.more) => {
+                Response { block1: request.block1, ..Response::new(Code::CONTINUE, &[]) }
+            }
             _ => Response::new(Code::CHANGED, &[]),
         })
     }
@@ -193,6 +200,7 @@ pub fn node(data: &[u8]) {
     system.script = vec![
         (100, TaskEvent::Message(vec![1; 48])),
         (200, TaskEvent::Log(vec![2; 48])),
+        (250, TaskEvent::Message((0..100).collect())),
         (300, TaskEvent::Health(false)),
         (400, TaskEvent::Checked(7)),
         (3_000, TaskEvent::Failed(Failure::Trap, "it came to an unreachable, and says so at length".into())),

@@ -1,9 +1,13 @@
 //! A gateway that does what the protocol asks and remembers what it was told.
 
-use node_coap::{Code, Endpoint, Event, Method, Params, Request, RequestId, Response, serve_block};
+use node_coap::{
+    Assembler, Code, Endpoint, Event, Limits, Method, Params, Request, RequestId, Response, Taken,
+    serve_block,
+};
+use node_proto::limits::MESSAGE_BODY_MAX;
 use node_proto::{
-    Command, Log, Message, Order, Poll, Register, Registered, State, Status, TaskHandle, decode, encode,
-    paths,
+    Command, Log, LongMessage, Message, Order, Poll, Register, Registered, State, Status, TaskHandle, decode,
+    encode, paths,
 };
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,6 +16,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub enum Told {
     Status(Status),
     Message(Message),
+    /// A message that came in blocks: its number, and its bytes.
+    Long(u32, Vec<u8>),
     Log(Log),
 }
 
@@ -25,6 +31,15 @@ pub struct Gateway {
     pub mailbox: VecDeque<(u32, Order)>,
     pub images: BTreeMap<u16, Vec<u8>>,
     pub documents: BTreeMap<TaskHandle, Vec<u8>>,
+    /// Messages of tasks of which not all blocks are here.
+    pub uploads: Assembler<TaskHandle>,
+    /// What a block of a message is answered with instead of being taken.
+    pub refuse_blocks: Option<Response>,
+    /// Blocks of messages that came, their sizes.
+    pub blocks: Vec<usize>,
+    /// What commands are about, and blocks of it that were served.
+    pub bodies: BTreeMap<u32, Vec<u8>>,
+    pub served_bodies: usize,
     /// What a status is answered with instead of being taken.
     pub refuse_statuses: Option<Code>,
     pub refused_statuses: usize,
@@ -50,6 +65,16 @@ impl Gateway {
             mailbox: VecDeque::new(),
             images: BTreeMap::new(),
             documents: BTreeMap::new(),
+            uploads: Assembler::new(Limits {
+                body_max: MESSAGE_BODY_MAX,
+                bodies_max: 8,
+                lifetime_ms: Limits::EXCHANGE_LIFETIME_MS,
+                szx_max: 6,
+            }),
+            refuse_blocks: None,
+            blocks: Vec::new(),
+            bodies: BTreeMap::new(),
+            served_bodies: 0,
             refuse_statuses: None,
             refused_statuses: 0,
             statuses: Vec::new(),
@@ -66,6 +91,12 @@ impl Gateway {
     pub fn order(&mut self, order: Order) {
         self.last_seq += 1;
         self.mailbox.push_back((self.last_seq, order));
+    }
+
+    /// Puts an order in the mailbox that says to fetch this.
+    pub fn order_long(&mut self, task: TaskHandle, data: &[u8]) {
+        self.order(Order::Fetch { task, len: data.len() as u16 });
+        self.bodies.insert(self.last_seq, data.to_vec());
     }
 
     /// Sends an order at once, whether or not it was sent before.
@@ -98,6 +129,7 @@ impl Gateway {
             (Method::Post, paths::STATUS) => self.status(decode(&request.payload).unwrap()),
             (Method::Post, paths::MESSAGE) => self.tell(Told::Message(decode(&request.payload).unwrap())),
             (Method::Post, paths::LOG) => self.tell(Told::Log(decode(&request.payload).unwrap())),
+            (Method::Post, path) if path.starts_with("m/") => self.block(path, request, now),
             (Method::Get, path) => self.content(path, request),
             _ => Response::new(Code::NOT_FOUND, &[]),
         };
@@ -154,8 +186,31 @@ impl Gateway {
         Response::new(Code::CHANGED, &[])
     }
 
+    fn block(&mut self, path: &str, request: &Request, now: u64) -> Response {
+        self.blocks.push(request.payload.len());
+        if let Some(refusal) = &self.refuse_blocks {
+            return refusal.clone();
+        }
+        let task: TaskHandle = path[2..].parse().unwrap();
+        match self.uploads.take(task, request, now) {
+            Taken::Answer(response) => response,
+            Taken::Again => Response::new(Code::CHANGED, &[]),
+            Taken::Whole(body) => {
+                let message = LongMessage::decode(&body).unwrap();
+                assert_eq!(message.task, task);
+                self.tell(Told::Long(message.seq, message.data.to_vec()))
+            }
+        }
+    }
+
     fn content(&mut self, path: &str, request: &Request) -> Response {
         let (kind, id) = path.split_once('/').unwrap();
+        if kind == paths::BODY {
+            self.served_bodies += 1;
+            let body = self.bodies.get(&id.parse().unwrap());
+            return body
+                .map_or(Response::new(Code::NOT_FOUND, &[]), |body| serve_block(body, &[], request.block2));
+        }
         let id: u16 = id.parse().unwrap();
         let content = if kind == paths::IMAGE { self.images.get(&id) } else { self.documents.get(&id) };
         let Some(content) = content else { return Response::new(Code::NOT_FOUND, &[]) };

@@ -32,6 +32,8 @@ pub struct System {
     pub task_used: TaskUsage,
     /// Tasks started so far.
     pub starts: usize,
+    /// What tasks were handed of their frameworks' messages.
+    pub delivered: Vec<(TaskHandle, Vec<u8>)>,
     /// Bytes of each task's image that the executor was shown.
     pub taken: BTreeMap<TaskHandle, u32>,
     running: BTreeMap<TaskHandle, VecDeque<(u64, Event)>>,
@@ -63,6 +65,7 @@ impl System {
             used: NodeUsage::default(),
             task_used: TaskUsage::default(),
             starts: 0,
+            delivered: Vec::new(),
             taken: BTreeMap::new(),
             running: BTreeMap::new(),
         }
@@ -190,7 +193,9 @@ impl Os for MemoryOs {
         }
     }
 
-    fn deliver(&mut self, _task: TaskHandle, _data: &[u8]) {}
+    fn deliver(&mut self, task: TaskHandle, data: &[u8]) {
+        self.0.borrow_mut().delivered.push((task, data.to_vec()));
+    }
 
     fn next_event(&mut self, task: TaskHandle) -> Option<Event> {
         let mut system = self.0.borrow_mut();

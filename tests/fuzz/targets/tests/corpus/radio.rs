@@ -7,7 +7,7 @@ use fuzz_targets::script::step;
 use gateway::bridge::ToNode;
 use lowpan::{Eui64, Stack, ether};
 use node_coap::{Block, Code};
-use node_coap::{Endpoint, Params, Request, Response};
+use node_coap::{Endpoint, Params, Request, Response, Upload};
 use node_proto::*;
 use sha2::Digest as _;
 use std::fs;
@@ -49,6 +49,19 @@ pub fn traffic() -> Vec<Passed> {
     pair.passed
 }
 
+/// A message of task 2 in blocks, the second of them twice.
+fn blocks(path: &str) -> Vec<Request> {
+    let body = LongMessage { task: 2, seq: 1, data: &[7; 80] }.encode().unwrap();
+    let mut upload = Upload::new(1);
+    let mut block = || {
+        let block = upload.request(path, &body, &[1]);
+        upload.answered(body.len(), Code::CONTINUE, block.block1);
+        block
+    };
+    let (first, second, third) = (block(), block(), block());
+    vec![first, second.clone(), second, third]
+}
+
 fn script(steps: &[Step<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     steps.iter().for_each(|(kind, content)| step(&mut bytes, *kind, content));
@@ -88,6 +101,10 @@ pub fn seeds() -> Vec<Seed> {
         "exchange",
         script(&[(4, b"x"), (0, &get), (5, b"21500"), (3, &[0, 16]), (0, &get), (6, b"")]),
     );
+
+    let blocks: Vec<Vec<u8>> = blocks("m/2").iter().map(datagram).collect();
+    let steps: Vec<Step<'_>> = blocks.iter().map(|block| (0, block.as_slice())).collect();
+    add("coap", "blocks", script(&steps));
 
     let line = fuzz_targets::rig::credential(NODE, &[1, 2]).to_line();
     add("oscore", "credential", line.into_bytes());
@@ -172,6 +189,8 @@ fn messages() -> Vec<(&'static str, Vec<u8>)> {
         ("message", encode(&Message { task: 2, seq: 1, data: data(b"21500") }).unwrap().to_vec()),
         ("log", encode(&Log { task: 2, offset: 300, data: data(b"a line\n") }).unwrap().to_vec()),
         ("document", postcard::to_allocvec(&document).unwrap()),
+        ("fetch", command(Order::Fetch { task: 2, len: 200 }).to_vec()),
+        ("message-long", LongMessage { task: 2, seq: 1, data: &[7; 100] }.encode().unwrap().to_vec()),
     ]
 }
 
@@ -187,6 +206,11 @@ fn nodes() -> Vec<(&'static str, Vec<u8>)> {
     let read = |path: &str, observe| Request { observe, ..Request::get_block(path, Block::at(0, 2)) };
     let (node, tasks) = (read("node", None), read("tasks", Some(0)));
     let (core, usage) = (read(".well-known/core", None), read("usage", Some(0)));
+    let fetch = encode(&Command { seq: 9, more: false, order: Order::Fetch { task: 2, len: 200 } }).unwrap();
+    let mut long = vec![answer, answer, second, (9, fields.as_slice())];
+    long.extend([answer, second].repeat(8));
+    long.push((4, &fetch));
+    long.extend([answer, second].repeat(16));
     let (kill, garbage) = (messages()[5].1.clone(), [0xff; 20]);
     let inside = |request: &Request| request.to_plaintext();
     let answered = Response::new(Code::CONTENT, &kill).to_plaintext();
@@ -224,6 +248,7 @@ fn nodes() -> Vec<(&'static str, Vec<u8>)> {
                 ],
             ),
         ),
+        ("long", how(1, &long)),
         ("pushed", how(0, &[answer, (4, &kill), (4, &garbage), (8, b""), (6, &answered), (1, &garbage)])),
         (
             "refused",
@@ -266,6 +291,21 @@ fn gateways() -> Vec<(&'static str, Vec<u8>)> {
         (3, &poll),
         (7, &[3, 2]),
     ];
+    let (down, parts) = ([&[2, 2], [9; 200].as_slice()].concat(), blocks("m/2"));
+    let parts: Vec<Vec<u8>> = parts.iter().map(Request::to_plaintext).collect();
+    let mut long = vec![register, (7, launch.as_slice()), taken];
+    long.extend(parts.iter().map(|part| (2, part.as_slice())));
+    let body = [block("b/2", 0), block("b/2", 64)];
+    long.extend([
+        (7, down.as_slice()),
+        taken,
+        (2, &body[0]),
+        (10, b""),
+        register,
+        taken,
+        (2, &body[1]),
+        (3, &poll),
+    ]);
     let stranger = [&[3], datagram(&Request::post("r", &message("register"))).as_slice()].concat();
     let ours = traffic().into_iter().filter(|passed| passed.from_node);
     let datagrams: Vec<Vec<u8>> =
@@ -279,6 +319,7 @@ fn gateways() -> Vec<(&'static str, Vec<u8>)> {
             "battery",
             how(0, &[other, (0x87, &launch), (0x83, &poll), (0x83, &poll), (0, &[0, 0, 9]), (0x83, &poll)]),
         ),
+        ("long", how(1, &long)),
         ("keys", how(0, &[register, (9, &[6]), (3, &poll), (9, &[3]), register, (11, &[5, 6]), (3, &poll)])),
         ("strangers", how(0, &strangers)),
         ("moves", how(0, &[register, other, (11, &[2, 3]), (3, &poll), (0x8b, &[2, 2]), (0x83, &poll)])),

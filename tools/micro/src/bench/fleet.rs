@@ -280,7 +280,7 @@ impl Fleet {
                 say(launch.task, 1, State::Running);
                 say(launch.task, 2, State::Exited(0));
             }
-            Order::Kill { .. } | Order::Message { .. } => {}
+            Order::Kill { .. } | Order::Message { .. } | Order::Fetch { .. } => {}
         }
     }
 }

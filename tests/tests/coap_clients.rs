@@ -40,6 +40,13 @@ fn aiocoap(args: &[&str]) -> Output {
     run(Command::new("timeout").arg("30").arg("aiocoap-client").args(args), "aiocoap[oscore] (PyPI)")
 }
 
+/// More than a client sends in one piece.
+fn large_file(dir: &Path) -> String {
+    let path = dir.join("large");
+    std::fs::write(&path, [b'x'; 1_500]).unwrap();
+    path.display().to_string()
+}
+
 fn is_field_node(text: &str) {
     let node: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text:?}"));
     assert_eq!(
@@ -60,7 +67,18 @@ fn libcoap_reads_a_node_block_by_block_and_observes_it() {
         Command::new("coap-client-notls").args(["-B", "10", "-m", "delete"]).arg(format!("coap://{at}/node")),
         "libcoap3-bin",
     );
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("4.0"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("4.05"), "{refused:?}");
+    // A body in blocks is refused by its first one, and not left without an answer.
+    let large = large_file(dir.path());
+    for (path, code) in [("node", "4.05"), ("c", "4.05"), ("x", "4.04")] {
+        let refused = run(
+            Command::new("coap-client-notls")
+                .args(["-B", "10", "-b", "64", "-m", "put", "-f", &large])
+                .arg(format!("coap://{at}/{path}")),
+            "libcoap3-bin",
+        );
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(code), "{path}: {refused:?}");
+    }
 }
 
 #[test]
@@ -94,6 +112,11 @@ fn aiocoap_reads_a_node_under_oscore_and_nobody_does_without() {
     is_field_node(&text(&aiocoap(&["--credentials", &credentials, &format!("coap://{at}/node")])));
     let links = text(&aiocoap(&["--credentials", &credentials, &format!("coap://{at}/.well-known/core")]));
     assert!(links.contains("/tasks"), "{links}");
+    // The blocks of a body are inside what is protected (RFC 8613 §4.1.3.4), and so is the refusal.
+    let payload = format!("@{}", large_file(dir.path()));
+    let uri = format!("coap://{at}/node");
+    let refused = aiocoap(&["--credentials", &credentials, "-m", "PUT", "--payload", &payload, &uri]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("4.05"), "{refused:?}");
     // In the clear there is no answer, and so nothing but a time-out of the client's.
     assert_eq!(libcoap(at, "node", &["-B", "3"]), "");
 }

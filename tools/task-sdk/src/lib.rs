@@ -23,7 +23,7 @@ mod sys;
 /// Why a call did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// A pointer, length or argument that makes no sense; a message longer than 48 bytes.
+    /// A pointer, length or argument that makes no sense; a message longer than 512 bytes.
     Invalid,
     /// Too much is waiting to be sent: sleep and try again. Or too much is kept: forget something.
     Full,
@@ -48,7 +48,8 @@ pub fn log(bytes: &[u8]) -> Result<(), Error> {
     check(sys::log(bytes)).map(drop)
 }
 
-/// Sends at most 48 bytes to the task's framework.
+/// Sends at most 512 bytes to the task's framework. Up to 48 take one frame; more are sent in blocks, which takes a
+/// round trip for every 32 bytes. At most 8 messages wait to be sent, of 1,024 bytes together.
 pub fn message(bytes: &[u8]) -> Result<(), Error> {
     check(sys::message(bytes)).map(drop)
 }

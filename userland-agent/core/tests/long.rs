@@ -3,9 +3,9 @@
 mod support;
 
 use agent_core::Event;
-use node_coap::{Block, Code, Response};
+use node_coap::{Block, Code, Request, Response};
 use node_proto::limits::{MESSAGE_BLOCK_SZX, MESSAGE_LONG_MAX};
-use node_proto::{Order, State};
+use node_proto::{Order, State, paths};
 use proptest::prelude::*;
 use support::Sim;
 use support::gateway::Told;
@@ -159,6 +159,21 @@ fn a_message_that_is_not_to_be_had_holds_up_no_command() {
     assert_eq!(sim.gateway.served_bodies, 8, "it was asked for, and nothing else was");
     assert!(sim.world.borrow().delivered.is_empty());
     sim.until("seen", |sim| sim.gateway.mailbox.is_empty());
+}
+
+#[test]
+fn an_order_in_blocks_is_refused() {
+    let (mut sim, _) = talkative(&[]);
+    sim.until("running", |sim| sim.states(1).contains(&State::Running));
+    let block1 = Some(Block { num: 0, more: true, szx: 0 });
+    let order = Request { block1, ..Request::post(paths::COMMAND, &[0; 16]) };
+    let get = Request { block1, ..Request::get_block("node", Block::at(0, 2)) };
+    for (request, answer) in [(order, Code::TOO_LARGE), (get, Code::BAD_OPTION)] {
+        let now = sim.now();
+        sim.gateway.coap.request((), &request, now).unwrap();
+        sim.run(1_000);
+        assert_eq!(sim.gateway.push_answers.last(), Some(&answer));
+    }
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 //! | function | capability | does |
 //! |---|---|---|
 //! | `log(ptr, len) -> i32` | LOG | appends bytes to the task's log |
-//! | `message(ptr, len) -> i32` | MESSAGE | sends at most [`MESSAGE_MAX`] bytes to the framework |
+//! | `message(ptr, len) -> i32` | MESSAGE | sends at most [`MESSAGE_MAX`] bytes to the framework: up to 48 take one frame, more go in blocks |
 //! | `receive(ptr, len, wait_ms) -> i32` | MESSAGE | copies the oldest message of the framework, waiting for one at most so long; 0 if none came |
 //! | `stopping() -> i32` | - | milliseconds that are left since the task was told to stop, or -1 if it was not |
 //! | `sleep_ms(ms)` | SLEEP | comes back after at least so many milliseconds |
@@ -36,9 +36,9 @@
 //!
 //! The name of the import module is the version: `micro` is version 1. Within a version functions are added, and none
 //! is changed or taken away, so that an image once made runs on every later node. Each addition raises the minor
-//! number of the package in `micro.wit`. A node refuses what it does not know before anything of it runs, and names
-//! it: that is how an image learns that a node is too old. What cannot be said by adding would be `micro2`, beside
-//! `micro` and not in its place.
+//! number of the package in `micro.wit`, and so does a limit that is raised: 1.1 has messages of 512 bytes instead of
+//! 48. A node refuses what it does not know before anything of it runs, and names it: that is how an image learns that
+//! a node is too old. What cannot be said by adding would be `micro2`, beside `micro` and not in its place.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

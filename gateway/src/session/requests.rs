@@ -145,9 +145,11 @@ impl Sessions {
 
     pub(super) fn status(&mut self, id: NodeId, payload: &[u8]) -> Response {
         let Ok(status) = decode::<Status>(payload) else { return self.malformed() };
-        let Some(intake) = self.nodes.get_mut(&id).and_then(|node| node.intake.get_mut(&status.task)) else {
-            return Response::new(Code::NOT_FOUND, &[]);
-        };
+        let task = self.nodes.get_mut(&id).and_then(|node| {
+            let intake = node.intake.get_mut(&status.task)?;
+            Some((intake, &mut node.uploads))
+        });
+        let Some((intake, uploads)) = task else { return Response::new(Code::NOT_FOUND, &[]) };
         // A node whose storage fails may restart from an older record of a task, and number its end like a status that
         // was taken: the end counts all the same, once.
         let ends = status.state.is_terminal() && intake.next_status != Intake::ENDED;
@@ -166,6 +168,7 @@ impl Sessions {
         if status.state == State::Running {
             // It starts, perhaps again after a restart of the node: what it sends is numbered from the beginning.
             (intake.next_message, intake.log_offset) = (1, 0);
+            uploads.forget(&status.task);
         }
         let save = Write::Put(Table::Intake, node::task_key(id, status.task), node::record(intake));
         self.write(save);

@@ -4,7 +4,7 @@ use crate::world::*;
 use gateway::bridge::{FromNode, ToNode};
 use node_coap::{Block, Code, Method, Request, Response, Upload};
 use node_proto::limits::{MESSAGE_LONG_MAX, UPLINK_MAX};
-use node_proto::{LongMessage, Message, News, Order, Poll, Power, Register, encode, paths};
+use node_proto::{LongMessage, Message, News, Order, Poll, Power, Register, State, Status, encode, paths};
 
 /// A gateway whose one node has registered from its home and is silent after that.
 fn world() -> World {
@@ -101,6 +101,18 @@ fn what_is_not_finished_goes_with_the_task_the_lease_and_the_node() {
     let register = encode(&Register { boot: 2, ..world.register() }).unwrap();
     assert_eq!(ask(&mut world, &Request::post(paths::REGISTER, &register)).code, Code::CREATED);
     assert_eq!(ask(&mut world, &one[1]).code, Code::INCOMPLETE, "it has started anew");
+}
+
+#[test]
+fn a_task_that_starts_again_begins_its_messages_anew() {
+    let mut world = world();
+    let before = blocks(1, 1, &[1; 100]);
+    before.iter().for_each(|block| drop(ask(&mut world, block)));
+    let status = Status { task: 1, seq: 1, state: State::Running, note: Default::default() };
+    ask(&mut world, &Request::post(paths::STATUS, &encode(&status).unwrap()));
+    assert_eq!(ask(&mut world, before.last().unwrap()).code, Code::INCOMPLETE, "that was another run");
+    blocks(1, 1, &[2; 100]).iter().for_each(|block| drop(ask(&mut world, block)));
+    assert_eq!(said(&world), [(1, vec![1; 100]), (1, vec![2; 100])]);
 }
 
 #[test]

@@ -17,6 +17,11 @@ async fn messages_go_both_ways_and_a_task_says_goodbye() {
     follower.until_running().await;
     follower.message(b"ping").await;
     follower.until_message("ping").await;
+    // More than a frame has room for, and so in blocks each way.
+    let long: String = (0..64).map(|number| format!("block {number:2}")).collect();
+    assert_eq!(long.len(), 512);
+    follower.message(long.as_bytes()).await;
+    follower.until_message(&long).await;
     follower.kill().await;
     let statuses = follower.until_the_end().await;
     assert_eq!(states(&statuses).last(), Some(&TaskState::TaskKilled));

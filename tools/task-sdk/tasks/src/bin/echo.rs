@@ -4,7 +4,7 @@
 task_sdk::task!(main);
 
 fn main() -> i32 {
-    let mut buffer = [0; 48];
+    let mut buffer = [0; 512];
     let _ = task_sdk::log(task_sdk::data(&mut buffer));
     while task_sdk::stopping().is_none() {
         if let Ok(Some(message)) = task_sdk::receive(&mut buffer, 60_000) {

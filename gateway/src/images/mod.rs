@@ -2,7 +2,7 @@
 //!
 //! A file of the cache is named by the SHA-256 of its content, written beside, synced and renamed; one whose content no
 //! longer fits its name is dropped when it is read, and fetched again. The cache has a size limit: what no task needs
-//! and was not used for the longest time goes first. Fetching blocks: the driver does it on threads ([`fetch`]).
+//! and was not used for the longest time goes first. Fetching blocks: the driver does it on threads ([`Fetcher`]).
 
 mod fetch;
 mod trust;

@@ -36,8 +36,10 @@ mod codec;
 pub mod limits;
 mod manifest;
 mod messages;
+mod orders;
 pub mod paths;
 
 pub use codec::{CodecError, Payload, decode, encode};
 pub use manifest::{Manifest, ManifestError};
 pub use messages::*;
+pub use orders::*;

@@ -3,7 +3,7 @@
 /// Numbers below the newest one that may still come, late.
 const WIDTH: u64 = 32;
 
-/// The newest number taken and, as bits, the [`WIDTH`] before it.
+/// The newest number taken and, as bits, the 32 before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     /// One more than the newest; 0 if there is none.

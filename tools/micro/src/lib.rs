@@ -107,6 +107,12 @@ pub fn main() -> ExitCode {
         Command::Sim(_) => "off",
         _ => "info",
     };
+    let serves =
+        matches!(cli.command, Command::Node(_) | Command::Gateway(_) | Command::Master(_) | Command::Air(_));
+    if !serves {
+        // Whoever reads has seen enough, as in `micro nodes | head`.
+        sigpipe::reset();
+    }
     let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -278,7 +278,12 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     driver.settle(&mut writes).await?;
     let detector = Detector::start(config.master);
     let (stop, stopped) = oneshot::channel();
-    let done = tokio::spawn(driver.work(received, fetched, asked, detector, stopped));
+    let ending = driver.transport.ending();
+    let done = tokio::spawn(async move {
+        let done = driver.work(received, fetched, asked, detector, stopped).await;
+        ending.wait().await;
+        done
+    });
     Ok(Handle { address, queries, stop: Some(stop), done: Some(done) })
 }
 

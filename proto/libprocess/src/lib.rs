@@ -12,5 +12,7 @@ mod transport;
 pub mod wire;
 
 pub use tls::{Tls, TlsConfig, TlsError, Verify};
-pub use transport::{BindError, Body, Config, Counters, Event, HttpHandler, Transport, full, serve_stream};
+pub use transport::{
+    BindError, Body, Config, Counters, Ending, Event, HttpHandler, Transport, full, serve_stream,
+};
 pub use wire::{Message, Upid, percent_decode};

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Connections served at once.
@@ -127,14 +127,32 @@ struct Shared {
     tls: Option<Tls>,
 }
 
-/// The actors' way in and out. Dropping the last clone stops listening.
+/// The actors' way in and out. Dropping the last clone stops listening; see [`Transport::ending`].
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<Shared>,
     _listener: Arc<Abort>,
+    ended: watch::Receiver<()>,
 }
 
 struct Abort(JoinHandle<()>);
+
+/// The listener of a transport that is being dropped.
+pub struct Ending(watch::Receiver<()>);
+
+impl Ending {
+    /// Waits until the port is free.
+    pub async fn wait(mut self) {
+        // Nothing is ever sent: an error says that the other half is gone, and the listener before it.
+        while self.0.changed().await.is_ok() {}
+    }
+}
+
+/// The listener, and after it (fields go in this order) what tells that it is closed.
+struct Listener {
+    tcp: TcpListener,
+    _open: watch::Sender<()>,
+}
 
 impl Drop for Abort {
     fn drop(&mut self) {
@@ -161,8 +179,15 @@ impl Transport {
             generations: AtomicU64::new(0),
             tls: config.tls.clone(),
         });
+        let (open, ended) = watch::channel(());
+        let listener = Listener { tcp: listener, _open: open };
         let task = tokio::spawn(serve(listener, Arc::new(config), shared.clone()));
-        Ok(Self { shared, _listener: Arc::new(Abort(task)) })
+        Ok(Self { shared, _listener: Arc::new(Abort(task)), ended })
+    }
+
+    /// What to wait for, after the last clone was dropped, before the port is used again.
+    pub fn ending(&self) -> Ending {
+        Ending(self.ended.clone())
     }
 
     /// The address that peers are told.
@@ -299,14 +324,14 @@ async fn secured(stream: TcpStream, tls: Option<&Tls>) -> Option<Box<dyn Stream>
     }
 }
 
-async fn serve(listener: TcpListener, config: Arc<Config>, shared: Arc<Shared>) {
+async fn serve(listener: Listener, config: Arc<Config>, shared: Arc<Shared>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     // Connections end with the listener, as a process' sockets do with the process.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
+            accepted = listener.tcp.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     // Out of descriptors, most likely: others have to close first.

@@ -198,6 +198,7 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     };
     let (stop, stopped) = oneshot::channel();
     let (closed, closings) = mpsc::unbounded_channel();
+    let ending = transport.ending();
     let driver = Driver {
         core: MasterCore::new(core_config, policy, rules, now_ms()),
         transport,
@@ -206,7 +207,10 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         next_request: 0,
         closed,
     };
-    let task = tokio::spawn(driver.serve(requests, messages, closings, stopped));
+    let task = tokio::spawn(async move {
+        driver.serve(requests, messages, closings, stopped).await;
+        ending.wait().await;
+    });
     tracing::info!(%addr, id, "master listens");
     Ok(Handle { addr, id, inbox, stop: Some(stop), task })
 }

@@ -38,6 +38,9 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     read().filter(|range: &Range<u64>| !range.is_empty()).ok_or_else(|| "expected two numbers: 0..100".into())
 }
 
+/// Seeds after which a log gets a line.
+const LINE_SEEDS: u64 = 100;
+
 /// What repeats a run, event by event.
 fn replay(seed: u64, minutes: u64) -> String {
     format!("micro sim --seed {seed} --minutes {minutes} --trace")
@@ -55,6 +58,24 @@ fn told(outcome: &Outcome, minutes: u64) -> serde_json::Value {
     json!({ "seed": outcome.seed, "trace": format!("{:016x}", outcome.hash), "violation": violation })
 }
 
+fn print_failure(outcome: &Outcome, minutes: u64) {
+    let Some(violation) = &outcome.violation else { return };
+    let at = (violation.at_ms / 1000, violation.at_ms % 1000);
+    println!("FAILED seed {} at {}.{:03} s: {}", outcome.seed, at.0, at.1, violation.invariant);
+    println!("       {}", violation.detail);
+    println!("       {}", replay(outcome.seed, minutes));
+}
+
+/// How far it is: for the eye, or now and then a line for a log.
+fn progress(done: u64, count: u64, failed: usize) {
+    if std::io::stderr().is_terminal() {
+        eprint!("\r{done} of {count} seeds, {failed} failed ");
+        let _ = std::io::stderr().flush(); // it is only for the eye
+    } else if done.is_multiple_of(LINE_SEEDS) && done < count {
+        eprintln!("{done} of {count} seeds, {failed} failed");
+    }
+}
+
 pub fn sim(args: Args) -> Result<ExitCode> {
     let range = args.seed.map_or(args.seeds, |seed| seed..seed + 1);
     if args.minutes == 0 {
@@ -70,9 +91,10 @@ pub fn sim(args: Args) -> Result<ExitCode> {
         stats = stats.and(&outcome.stats);
         virtual_ms += outcome.virtual_ms;
         failed.extend(outcome.violation.is_some().then(|| outcome.clone()));
-        if !args.json && std::io::stderr().is_terminal() {
-            eprint!("\r{done} of {count} seeds, {} failed ", failed.len());
-            let _ = std::io::stderr().flush(); // it is only for the eye
+        if !args.json {
+            // At once: a long run may be ended before it is done.
+            print_failure(outcome, args.minutes);
+            progress(done, count, failed.len());
         }
         true
     };
@@ -112,13 +134,6 @@ pub fn sim(args: Args) -> Result<ExitCode> {
         }
         if let Some(outcome) = last.filter(|_| count == 1) {
             println!("seed {}: {} events, trace {:016x}", outcome.seed, outcome.events, outcome.hash);
-        }
-        for outcome in &failed {
-            let Some(violation) = &outcome.violation else { continue };
-            let at = (violation.at_ms / 1000, violation.at_ms % 1000);
-            println!("FAILED seed {} at {}.{:03} s: {}", outcome.seed, at.0, at.1, violation.invariant);
-            println!("       {}", violation.detail);
-            println!("       {}", replay(outcome.seed, args.minutes));
         }
         println!(
             "{done} seeds, {} failed: {hours:.0} virtual hours in {seconds:.1} s; {} tasks, {} datagrams, {} faults, \

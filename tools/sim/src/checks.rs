@@ -35,8 +35,8 @@ pub struct Violation {
 #[derive(Debug, Default)]
 pub(crate) struct Life {
     pub starts: u32,
-    /// How its executor ended it, if it came to that.
-    pub ended: Option<Event>,
+    /// How its executor ended it; more than once for a task that may resume, whose node could not write its end down.
+    pub ends: Vec<Event>,
     /// Updates that the gateway sent, in order of their first time.
     sent: Vec<(Vec<u8>, TaskState)>,
     /// Updates that the scheduler saw, in order of their first time.
@@ -143,7 +143,7 @@ impl Checks {
                         );
                     }
                 }
-                Seen::Ended { number, how } => self.life(number as usize).ended = Some(how),
+                Seen::Ended { number, how } => self.life(number as usize).ends.push(how),
                 Seen::Wrong(what, detail) => self.fail(what, format!("node {node}: {detail}")),
             }
         }
@@ -321,9 +321,10 @@ impl Checks {
 
 /// What is wrong with a task's last state, by what was seen of it.
 fn contradiction(life: &Life, state: TaskState, was_killed: bool) -> Option<String> {
-    let ended = &life.ended;
     match state {
-        TaskState::TaskFinished if *ended != Some(Event::Exited(0)) => Some(format!("it did not: {ended:?}")),
+        TaskState::TaskFinished if !life.ends.contains(&Event::Exited(0)) => {
+            Some(format!("it did not: {:?}", life.ends))
+        }
         TaskState::TaskKilled if !was_killed => Some("nobody asked for that".into()),
         // A node that stopped before it had written down how a task ended says that it was cut off.
         TaskState::TaskFailed | TaskState::TaskFinished | TaskState::TaskKilled => None,

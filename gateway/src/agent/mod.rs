@@ -259,7 +259,8 @@ pub struct Agents {
     config: Config,
     master: Option<Upid>,
     advertised: std::net::SocketAddrV4,
-    nodes: HashMap<NodeId, Agent>,
+    // Boxed, for the places of a table that nobody has.
+    nodes: HashMap<NodeId, Box<Agent>>,
     by_actor: HashMap<u32, NodeId>,
     next_actor: u32,
     wakes: BTreeSet<(u64, NodeId)>,
@@ -340,7 +341,7 @@ impl Agents {
             completed: VecDeque::new(),
             wake_ms: u64::MAX,
         };
-        self.nodes.insert(id, agent);
+        self.nodes.insert(id, Box::new(agent));
     }
 
     /// Numbers of actors that have been given out: all from 1 to below this.

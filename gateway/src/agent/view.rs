@@ -185,8 +185,9 @@ impl Agents {
                 self.nodes.contains_key(&id).then_some(id)
             }
             Who::Id(slave_id) => {
-                let known = |(_, agent): &(&NodeId, &Agent)| agent.record.slave_id.as_ref() == Some(slave_id);
-                self.nodes.iter().find(known).map(|(id, _)| *id)
+                let mut nodes = self.nodes.iter();
+                let found = nodes.find(|(_, agent)| agent.record.slave_id.as_ref() == Some(slave_id));
+                found.map(|(id, _)| *id)
             }
             Who::Only if self.nodes.len() == 1 => self.nodes.keys().next().copied(),
             Who::Only => None,

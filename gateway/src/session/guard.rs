@@ -62,7 +62,8 @@ pub(super) enum Verdict {
 /// The contexts.
 #[derive(Debug)]
 pub(super) struct Guard {
-    nodes: BTreeMap<NodeId, Held>,
+    // Boxed, as a tree that grows at its end is little more than half full.
+    nodes: BTreeMap<NodeId, Box<Held>>,
     by_kid: HashMap<Id, NodeId>,
     revoked: HashSet<Id>,
     /// Bounds of own numbers in the store.
@@ -101,7 +102,7 @@ impl Guard {
                         before.insert(id, other); // it changes: what was said with the old key ends
                     }
                     let Some(context) = self.context(&credential, epoch_s) else { continue };
-                    Held { kid, credential, context }
+                    Box::new(Held { kid, credential, context })
                 }
             };
             self.by_kid.insert(kid, id);

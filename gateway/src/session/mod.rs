@@ -124,7 +124,8 @@ struct Push {
 pub struct Sessions {
     config: Config,
     coap: Endpoint<SocketAddr>,
-    nodes: HashMap<NodeId, Node>,
+    // Boxed, for the places of a table that nobody has.
+    nodes: HashMap<NodeId, Box<Node>>,
     by_peer: HashMap<SocketAddr, NodeId>,
     leases: BTreeSet<(u64, NodeId)>,
     pushes: BTreeMap<ExchangeId, Push>,
@@ -167,7 +168,7 @@ impl Sessions {
                     let node = Node::new(record, now_ms);
                     let next_s = config.poll_s(node.power);
                     let until = now_ms + config.lease_ms(next_s);
-                    sessions.nodes.insert(id, Node { lease_until_ms: until, next_s, ..node });
+                    sessions.nodes.insert(id, Box::new(Node { lease_until_ms: until, next_s, ..node }));
                     sessions.leases.insert((until, id));
                 }
                 _ => tracing::warn!(?table, "skipping an unreadable record"),

@@ -42,7 +42,7 @@ impl Sessions {
             // Numbers go on from what the node has seen, so that it does not take a new command for an old one.
             let (last_seq, done) = (register.seen, register.seen);
             let (boot, epoch) = (register.boot, register.epoch);
-            Node::new(SessionRecord { last_seq, done, boot, epoch, power }, now_ms)
+            Box::new(Node::new(SessionRecord { last_seq, done, boot, epoch, power }, now_ms))
         });
         let forgot = register.epoch != node.epoch;
         if forgot || register.boot != node.boot {
@@ -137,7 +137,7 @@ impl Sessions {
         self.heard(id, now_ms);
         let alive = FromNode::Alive { power: poll.power, news: poll.news };
         self.outputs.push_back(Output::Event(id, alive));
-        match self.nodes.get(&id).and_then(Node::next_command) {
+        match self.nodes.get(&id).and_then(|node| node.next_command()) {
             Some(command) => reply(Code::CONTENT, &command),
             None => Response::new(Code::CHANGED, &[]),
         }

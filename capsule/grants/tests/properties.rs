@@ -115,12 +115,35 @@ proptest! {
     }
 
     #[test]
-    fn any_call_decodes_or_is_refused(command: usize, arg1: usize, arg2: usize, slots in 0u8..=16) {
-        if let Ok(call) = syscall::AgentCall::decode(command, arg1, arg2, slots) {
-            prop_assert!(command <= 8);
-            if command >= 2 { prop_assert!(arg1 < usize::from(slots), "{call:?}"); }
+    fn any_call_decodes_or_is_refused(command in prop_oneof![0usize..128, any::<usize>()], arg1: usize, arg2: usize, slots in 0u8..=16) {
+        let bounds = syscall::Bounds { slots, areas: 3 };
+        if let Ok(call) = syscall::AgentCall::decode(command, arg1, arg2, bounds) {
+            prop_assert_eq!(syscall::AgentCall::decode(call.encode().0, call.encode().1, call.encode().2, bounds), Ok(call));
         }
-        prop_assert_eq!(syscall::TaskCall::decode(command, arg1).is_ok(), command == 0 || (64..=67).contains(&command));
+        if let Ok((slot, call)) = syscall::SlotCall::decode(command, arg1, arg2) {
+            prop_assert!(syscall::SlotCall::is(command));
+            prop_assert_eq!(call.encode(slot).0, command);
+            let (command, arg1, arg2) = call.encode(slot);
+            prop_assert_eq!(syscall::SlotCall::decode(command, arg1, arg2), Ok((slot, call)));
+        }
+        if let Ok((slot, call)) = syscall::HostCall::decode(command, arg1, arg2) {
+            prop_assert!(syscall::HostCall::is(command));
+            let (command, arg1, arg2) = call.encode(slot);
+            prop_assert_eq!(syscall::HostCall::decode(command, arg1, arg2), Ok((slot, call)));
+        }
+    }
+
+    #[test]
+    fn records_come_back_as_they_went(cpu_permille: u16, capabilities: u16, mem_bytes: u32, leds: u8, strict: bool, digest: [u8; 32], class in 0u8..8, code: u32) {
+        let grant = Grant { cpu_permille, mem_bytes, flash_bytes: 7, leds, capabilities: Capabilities(capabilities), strict };
+        let bytes = syscall::GrantRecord::of(&grant).to_bytes();
+        prop_assert_eq!(syscall::GrantRecord::from_bytes(&bytes).map(|record| record.grant()), Some(grant));
+        prop_assert_eq!(syscall::GrantRecord::from_bytes(&bytes[1..]), None);
+        prop_assert_eq!(syscall::VerifyRecord::of(9, &digest).digest(), digest);
+        let end = syscall::EndRecord { class, code };
+        let known = end.end().expect("a class below 8");
+        prop_assert_eq!(syscall::EndRecord::of(known).class, class);
+        prop_assert_eq!(syscall::EndRecord::of(known).end(), Some(known));
     }
 }
 

@@ -1,0 +1,2 @@
+//! What boards share: the virtual radio, the guard before the 6LoWPAN stack, storage in RAM.
+#![no_std]

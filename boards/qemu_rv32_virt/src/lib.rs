@@ -1,0 +1,2 @@
+//! Tock for QEMU.
+#![no_std]

@@ -1,0 +1,2 @@
+//! The executor capsule: grants enforced by a Tock kernel.
+#![no_std]

@@ -1,0 +1,2 @@
+//! Tasks as native Tock processes.
+#![no_std]

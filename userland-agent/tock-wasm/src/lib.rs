@@ -1,0 +1,2 @@
+//! The WebAssembly executor as a Tock app.
+#![no_std]

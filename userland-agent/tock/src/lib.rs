@@ -1,0 +1,2 @@
+//! The node agent as a Tock app.
+#![no_std]

@@ -1,2 +1,12 @@
-//! What boards share: the virtual radio, the guard before the 6LoWPAN stack, storage in RAM.
+//! What boards share beside the executor capsule.
+//!
+//! - [`guard`]: keeps frames away from Tock's 6LoWPAN stack that it does not survive; every board has it.
+//! - [`virtual_radio`]: an IEEE 802.15.4 radio over an Ethernet card, for emulators.
+//! - [`ram_storage`]: nonvolatile storage in memory that outlives the kernel, for emulators.
+//! - [`no_aes`]: an AES engine for boards that have none; the node's messages are protected above the radio.
 #![no_std]
+
+pub mod guard;
+pub mod no_aes;
+pub mod ram_storage;
+pub mod virtual_radio;

@@ -1,2 +1,0 @@
-//! Tock for QEMU.
-#![no_std]

@@ -62,6 +62,8 @@ unsafe extern "C" {
     static _eflash: u8;
     static _ssram: u8;
     static _esram: u8;
+    static _sstored: u8;
+    static _estored: u8;
 }
 
 /// What processes reach.
@@ -224,7 +226,8 @@ unsafe fn start() {
             )
             .finalize(components::rng_random_component_static!(virtio::Entropy))
         });
-        let eui64 = [2, 0, 0, 0, 0, 0, 0, 1];
+        // The emulator puts it there: `tools/qemu`.
+        let eui64 = (&raw const _estored).cast::<[u8; 8]>().sub(1).read_volatile();
         let network = card.map(|card| network::start(board_kernel, card, mux_alarm, eui64, PAN));
         let scheduler = components::sched::round_robin::RoundRobinComponent::new(processes)
             .finalize(components::round_robin_component_static!(PROCESSES));
@@ -233,7 +236,7 @@ unsafe fn start() {
                 .finalize(components::virtual_scheduler_timer_component_static!(AlarmHw));
 
         let platform = Platform { console, alarm, scheduler, scheduler_timer, rng, network };
-        debug!("mesos-micro: kernel up, radio {}", platform.network.is_some());
+        debug!("mesos-micro: kernel up, EUI-64 {:016x}", u64::from_be_bytes(eui64));
 
         let apps = (&raw const _eapps).offset_from_unsigned(&raw const _sapps);
         let memory = (&raw const _eappmem).offset_from_unsigned(&raw const _sappmem);

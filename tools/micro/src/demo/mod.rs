@@ -1,10 +1,11 @@
 //! A whole cluster on this machine: every part real, speaking its real wire format on loopback, over a radio that
 //! loses frames; and a list of what has to come true.
 
+mod cast;
 mod scene;
 mod show;
 
-pub use scene::board;
+pub use cast::board;
 
 use crate::keys;
 use crate::serve::{ConditionArgs, GATEWAY_EUI64};
@@ -116,7 +117,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             eui64: lowpan::Eui64(credential.eui64),
             credential: Some(credential),
             listen: None,
-            board: scene::board(number)?,
+            board: cast::board(number)?,
             link: agent_posix::LinkConfig::Radio { air: air.address, gateway: radio },
             state: dir.path().join(format!("node-{number}")),
             ack_timeout_ms: ACK_TIMEOUT_MS,
@@ -125,10 +126,10 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             publishers: Vec::new(),
         })?);
     }
-    let images = scene::write_images(&dir.path().join("images"))?;
+    let images = cast::write_images(&dir.path().join("images"), None)?;
 
     let (master_at, gateway_at) = (SocketAddr::from(master.addr), SocketAddr::from(gateway.address));
-    let mut scene = Scene::start(master_at, &images, args.nodes.into()).await?;
+    let mut scene = Scene::start(master_at, &images, args.nodes.into(), false).await?;
     let mut show = show::Show::new(args.json);
     show.line(&format!(
         "master {master_at}, gateway {gateway_at}, medium {} (loss {} permille, seed {seed}), {} nodes",

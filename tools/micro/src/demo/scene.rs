@@ -1,7 +1,8 @@
 //! Who runs what, and what has to come true of it.
 
+use super::cast::{ON_TOCK, TENANTS, WANTED, Wanted};
 use crate::run::{info, is_terminal, offered, task};
-use agent_posix::{Snapshot, board::Board};
+use agent_posix::Snapshot;
 use air::{Conditions, Stats};
 use anyhow::{Context, Result};
 use framework::v1::{TaskInfo, TaskState, TaskStatus, task_status::Reason, task_status::Source};
@@ -10,77 +11,12 @@ use mesos_proto::resources::Scalars;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How long `spin` runs before it is killed: enough windows for its share to show.
+/// How long an endless task runs before it is killed: enough windows for its share to show.
 const SPIN_FOR: Duration = Duration::from_secs(4);
-
-/// The board of a node by its number; from the fourth on they are plain.
-pub fn board(number: u8) -> Result<Board> {
-    Ok(match number {
-        0 => "field,cpu=0.5,mem=64K,flash=256K,battery=92".parse()?,
-        1 => "weather,cpu=0.8,mem=96K,flash=256K,sensors=1".parse()?,
-        2 => "lights,cpu=1.0,mem=128K,flash=512K,leds=3".parse()?,
-        more => format!("plain-{more},cpu=0.4,mem=64K,flash=128K").parse()?,
-    })
-}
-
-/// Puts the images where a fetcher finds them.
-pub fn write_images(dir: &Path) -> Result<PathBuf> {
-    std::fs::create_dir_all(dir)?;
-    let images: [(&str, &[u8]); 6] = [
-        ("blink", include_bytes!("../../../task-sdk/images/blink.wasm")),
-        ("sense", include_bytes!("../../../task-sdk/images/sense.wasm")),
-        ("spin", include_bytes!("../../../task-sdk/images/spin.wasm")),
-        ("hog", include_bytes!("../../../task-sdk/images/hog.wasm")),
-        ("fault", include_bytes!("../../../task-sdk/images/fault.wasm")),
-        ("hello", include_bytes!("../../../task-sdk/images/hello.wasm")),
-    ];
-    for (name, bytes) in images {
-        std::fs::write(dir.join(format!("{name}.wasm")), bytes).context("writing an image")?;
-    }
-    Ok(dir.to_owned())
-}
-
-/// A task of the scene.
-struct Wanted {
-    id: &'static str,
-    tenant: usize,
-    board: &'static str,
-    amounts: &'static [(&'static str, f64)],
-    args: &'static [&'static str],
-}
-
-const TENANTS: [&str; 3] = ["alice", "bob", "carol"];
-
-const WANTED: [Wanted; 6] = [
-    Wanted {
-        id: "blink",
-        tenant: 0,
-        board: "lights",
-        amounts: &[("cpus", 0.2), ("mem", 0.008), ("leds", 1.0)],
-        args: &["16", "250"],
-    },
-    Wanted { id: "spin", tenant: 2, board: "lights", amounts: &[("cpus", 0.25), ("mem", 0.008)], args: &[] },
-    Wanted {
-        id: "sense",
-        tenant: 1,
-        board: "weather",
-        amounts: &[("cpus", 0.1), ("mem", 0.008), ("sensors", 1.0)],
-        args: &["8", "100"],
-    },
-    Wanted { id: "fault", tenant: 0, board: "weather", amounts: &[("cpus", 0.1), ("mem", 0.008)], args: &[] },
-    Wanted { id: "hog", tenant: 1, board: "field", amounts: &[("cpus", 0.1), ("mem", 0.016)], args: &[] },
-    Wanted {
-        id: "hello",
-        tenant: 2,
-        board: "field",
-        amounts: &[("cpus", 0.1), ("mem", 0.008)],
-        args: &["to", "the", "field"],
-    },
-];
 
 /// What became of a task so far.
 #[derive(Default)]
@@ -116,6 +52,7 @@ impl Outcome {
 pub struct Scene {
     clients: Vec<Client>,
     events: mpsc::Receiver<(usize, Event)>,
+    wanted: Vec<&'static Wanted>,
     tasks: BTreeMap<&'static str, TaskInfo>,
     pub outcomes: BTreeMap<&'static str, Outcome>,
     agents: BTreeMap<String, String>,
@@ -149,8 +86,8 @@ impl Report {
 }
 
 impl Scene {
-    /// Subscribes the tenants' frameworks.
-    pub async fn start(master: SocketAddr, images: &Path, nodes: usize) -> Result<Self> {
+    /// Subscribes the tenants' frameworks; with `tock` they have tasks for that node too.
+    pub async fn start(master: SocketAddr, images: &Path, nodes: usize, tock: bool) -> Result<Self> {
         let (sender, events) = mpsc::channel(256);
         let mut clients = Vec::new();
         for (tenant, name) in TENANTS.into_iter().enumerate() {
@@ -165,8 +102,9 @@ impl Scene {
                 }
             });
         }
-        let tasks = WANTED.iter().map(|wanted| {
-            let uri = images.join(format!("{}.wasm", wanted.id)).display().to_string();
+        let wanted: Vec<_> = WANTED.iter().chain(ON_TOCK.iter().filter(|_| tock)).collect();
+        let tasks = wanted.iter().map(|wanted| {
+            let uri = images.join(wanted.image).display().to_string();
             let args: Vec<String> = wanted.args.iter().map(|arg| arg.to_string()).collect();
             let granted = Scalars::from_amounts(wanted.amounts.iter().copied());
             Ok((wanted.id, task(wanted.id, &uri, &args, &["TENANT=demo".into()], &granted)?))
@@ -175,7 +113,8 @@ impl Scene {
             clients,
             events,
             tasks: tasks.collect::<Result<_>>()?,
-            outcomes: WANTED.iter().map(|wanted| (wanted.id, Outcome::default())).collect(),
+            outcomes: wanted.iter().map(|wanted| (wanted.id, Outcome::default())).collect(),
+            wanted,
             agents: BTreeMap::new(),
             registered: BTreeSet::new(),
             nodes,
@@ -229,7 +168,7 @@ impl Scene {
         self.agents.insert(offer.agent_id.value.clone(), board.to_owned());
         let mut left = offered(offer)?;
         let mut launches = Vec::new();
-        for wanted in WANTED.iter().filter(|wanted| wanted.tenant == tenant && wanted.board == board) {
+        for wanted in self.wanted.iter().filter(|wanted| wanted.tenant == tenant && wanted.board == board) {
             let needs = Scalars::from_amounts(wanted.amounts.iter().copied());
             let Some(outcome) = self.outcomes.get_mut(wanted.id) else { continue };
             if outcome.launched || !left.contains(&needs) {
@@ -243,8 +182,9 @@ impl Scene {
         }
         if launches.is_empty() {
             // Others wait for this one; if this tenant still has a task for it, it wants it back soon.
-            let done = WANTED.iter().filter(|wanted| wanted.tenant == tenant && wanted.board == board);
-            let done = done.into_iter().all(|wanted| self.outcomes[wanted.id].launched);
+            let mut own =
+                self.wanted.iter().filter(|wanted| wanted.tenant == tenant && wanted.board == board);
+            let done = own.all(|wanted| self.outcomes[wanted.id].launched);
             self.clients[tenant].decline(std::slice::from_ref(offer), if done { 60.0 } else { 0.2 }).await?;
             return Ok(None);
         }
@@ -281,7 +221,7 @@ impl Scene {
         Some(line)
     }
 
-    /// Looks at the gateway's report; kills `spin` when its time has come.
+    /// Looks at the gateway's report; kills what is endless when its time has come.
     pub async fn look(&mut self, view: &Value) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         for node in view["nodes"].as_array().into_iter().flatten() {
@@ -304,12 +244,14 @@ impl Scene {
                 }
             }
         }
-        let spin = self.outcomes.get_mut("spin").context("the scene has a spin")?;
-        let ripe = spin.running_since.is_some_and(|since| since.elapsed() >= SPIN_FOR);
-        if ripe && !spin.killed && spin.cpu.is_some_and(|(_, granted)| granted > 400) {
-            spin.killed = true;
-            self.clients[2].kill("spin").await?;
-            lines.push("carol kills spin".into());
+        for wanted in self.wanted.iter().filter(|wanted| wanted.endless) {
+            let Some(spin) = self.outcomes.get_mut(wanted.id) else { continue };
+            let ripe = spin.running_since.is_some_and(|since| since.elapsed() >= SPIN_FOR);
+            if ripe && !spin.killed && spin.cpu.is_some_and(|(_, granted)| granted > 400) {
+                spin.killed = true;
+                self.clients[wanted.tenant].kill(wanted.id).await?;
+                lines.push(format!("{} kills {}", TENANTS[wanted.tenant], wanted.id));
+            }
         }
         Ok(lines)
     }
@@ -349,13 +291,14 @@ impl Scene {
             is("sense", TaskState::TaskFinished) && average.is_some_and(|text| text.starts_with("avg=21.")),
             format!("{}, {}", seen("sense"), average.map_or("no message", String::as_str)),
         );
-        let (used, granted) = self.outcomes["spin"].cpu.unwrap_or((0, 0));
-        let share = if granted > 0 { used as f64 / granted as f64 } else { 0.0 };
-        check(
-            "spin is held to its CPU share, then killed on request",
-            is("spin", TaskState::TaskKilled) && (0.5..=1.01).contains(&share),
-            format!("{}, used {used} ms of {granted} ms granted", seen("spin")),
-        );
+        let held = |id: &str| {
+            let (used, granted) = self.outcomes[id].cpu.unwrap_or((0, 0));
+            let share = if granted > 0 { used as f64 / granted as f64 } else { 0.0 };
+            let good = is(id, TaskState::TaskKilled) && (0.5..=1.01).contains(&share);
+            (good, format!("{}, used {used} ms of {granted} ms granted", seen(id)))
+        };
+        let (good, how) = held("spin");
+        check("spin is held to its CPU share, then killed on request", good, how);
         let memory = last("hog").is_some_and(|status| {
             status.reason() == Reason::ContainerLimitationMemory && status.source() == Source::Agent
         });
@@ -377,6 +320,21 @@ impl Scene {
                 if self.side_by_side { "both RUNNING on one agent" } else { "never" }
             ),
         );
+        if self.outcomes.contains_key("tock-wasm") {
+            let (wasm, native) = ("tock-wasm", "tock-native");
+            check(
+                "on Tock, the same source runs as wasm and as a process",
+                is(wasm, TaskState::TaskFinished) && is(native, TaskState::TaskFinished),
+                format!("{}; {}", seen(wasm), seen(native)),
+            );
+            let (good, how) = held("tock-spin");
+            check("on Tock, the kernel holds a process to its CPU share", good, how);
+            check(
+                "on Tock, a process that stores to null fails alone",
+                is("tock-null", TaskState::TaskFailed),
+                seen("tock-null"),
+            );
+        }
         let lossy = conditions.loss_permille == 0 || stats.lost > 0;
         let terminals = self.outcomes.values().all(|outcome| outcome.terminals == 1);
         let repeated: u64 = self.outcomes.values().map(|outcome| outcome.repeated).sum();

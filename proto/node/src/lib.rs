@@ -40,6 +40,8 @@ mod orders;
 pub mod paths;
 
 pub use codec::{CodecError, Payload, decode, encode};
-pub use manifest::{Manifest, ManifestError};
+#[cfg(feature = "ed25519")]
+pub use manifest::verify;
+pub use manifest::{Manifest, ManifestError, SIGNATURE_LEN, Sealed};
 pub use messages::*;
 pub use orders::*;

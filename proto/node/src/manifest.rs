@@ -8,14 +8,13 @@
 
 use crate::limits::{MANIFEST_MAX, MANIFEST_NAME_MAX};
 use crate::{Arch, Kind};
-use ed25519_dalek::{Signature, VerifyingKey};
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
 /// A name of its own before what is signed, so that no signature made for something else fits.
 const SIGNED_PREFIX: &[u8] = b"mesos-micro manifest v1\0";
 /// Bytes of an Ed25519 signature.
-const SIGNATURE: usize = 64;
+pub const SIGNATURE_LEN: usize = 64;
 
 /// What a publisher says of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,13 +53,11 @@ impl<'a> Manifest<'a> {
     }
 
     /// Reads a signed manifest if it names this publisher and bears its signature.
+    #[cfg(feature = "ed25519")]
     pub fn open(signed: &'a [u8], publisher: &[u8; 32]) -> Result<Self, ManifestError> {
-        let (manifest, said, signature) = split(signed)?;
-        let key = VerifyingKey::from_bytes(publisher).map_err(|_| ManifestError::Signature)?;
-        let signature = Signature::from_slice(signature).map_err(|_| ManifestError::Signature)?;
-        let named = manifest.publisher[..] == publisher[..manifest.publisher.len()];
-        let signed = key.verify_strict(&to_sign(said)?, &signature).is_ok();
-        if named && signed { Ok(manifest) } else { Err(ManifestError::Signature) }
+        let sealed = Sealed::read(signed)?;
+        let believed = sealed.names(publisher) && verify(publisher, sealed.signature, &sealed.message);
+        if believed { Ok(sealed.manifest) } else { Err(ManifestError::Signature) }
     }
 
     /// The bytes that are signed for this manifest, after which [`seal`](Self::seal) puts the signature.
@@ -69,7 +66,7 @@ impl<'a> Manifest<'a> {
     }
 
     /// The manifest with its signature.
-    pub fn seal(&self, signature: &[u8; SIGNATURE]) -> Result<Vec<u8, MANIFEST_MAX>, ManifestError> {
+    pub fn seal(&self, signature: &[u8; SIGNATURE_LEN]) -> Result<Vec<u8, MANIFEST_MAX>, ManifestError> {
         let mut bytes = self.encode()?;
         bytes.extend_from_slice(signature).map_err(|_| ManifestError::Unreadable)?;
         Ok(bytes)
@@ -83,6 +80,39 @@ impl<'a> Manifest<'a> {
         let used = postcard::to_slice(self, &mut buffer).map_err(|_| ManifestError::Unreadable)?;
         Vec::from_slice(used).map_err(|_| ManifestError::Unreadable)
     }
+}
+
+/// A signed manifest taken apart, for one who has the signature checked elsewhere. Nothing in it is to be believed before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealed<'a> {
+    /// What it says.
+    pub manifest: Manifest<'a>,
+    /// The bytes that are signed.
+    pub message: Vec<u8, MANIFEST_MAX>,
+    /// The Ed25519 signature.
+    pub signature: &'a [u8; SIGNATURE_LEN],
+}
+
+impl<'a> Sealed<'a> {
+    /// Takes a signed manifest apart, without a look at the signature.
+    pub fn read(signed: &'a [u8]) -> Result<Self, ManifestError> {
+        let (manifest, said, signature) = split(signed)?;
+        let signature = signature.try_into().map_err(|_| ManifestError::Unreadable)?;
+        Ok(Self { manifest, message: to_sign(said)?, signature })
+    }
+
+    /// Whether it names the publisher with this key.
+    pub fn names(&self, publisher: &[u8; 32]) -> bool {
+        self.manifest.publisher[..] == publisher[..self.manifest.publisher.len()]
+    }
+}
+
+/// Whether a signature of a message is this Ed25519 key's.
+#[cfg(feature = "ed25519")]
+pub fn verify(key: &[u8; 32], signature: &[u8; SIGNATURE_LEN], message: &[u8]) -> bool {
+    use ed25519_dalek::{Signature, VerifyingKey};
+    let Ok(key) = VerifyingKey::from_bytes(key) else { return false };
+    key.verify_strict(message, &Signature::from_bytes(signature)).is_ok()
 }
 
 fn to_sign(said: &[u8]) -> Result<Vec<u8, MANIFEST_MAX>, ManifestError> {
@@ -99,9 +129,9 @@ fn split(signed: &[u8]) -> Result<(Manifest<'_>, &[u8], &[u8]), ManifestError> {
     }
     let (manifest, rest) =
         postcard::take_from_bytes::<Manifest<'_>>(signed).map_err(|_| ManifestError::Unreadable)?;
-    let fits = (1..=MANIFEST_NAME_MAX).contains(&manifest.name.len()) && rest.len() == SIGNATURE;
+    let fits = (1..=MANIFEST_NAME_MAX).contains(&manifest.name.len()) && rest.len() == SIGNATURE_LEN;
     if !fits {
         return Err(ManifestError::Unreadable);
     }
-    Ok((manifest, &signed[..signed.len() - SIGNATURE], rest))
+    Ok((manifest, &signed[..signed.len() - SIGNATURE_LEN], rest))
 }

@@ -24,7 +24,10 @@ pub(crate) enum NoRoom {
 
 impl Images {
     pub fn load(os: &mut impl Os) -> Result<Self, StorageError> {
-        Ok(Self { held: record::load(os, Record::Images)?.unwrap_or_default() })
+        let images = Self { held: record::load(os, Record::Images)?.unwrap_or_default() };
+        // What the index does not name would take its room for ever.
+        os.image_retain(&|image| images.held.iter().any(|(held, _)| held == image))?;
+        Ok(images)
     }
 
     /// Makes room for `image` of `len` bytes among `capacity`, removing what no task uses.
@@ -42,7 +45,9 @@ impl Images {
             return Ok(());
         }
         let mut changed = false;
-        while self.held.is_full() || self.total().saturating_add(u64::from(len)) > u64::from(capacity) {
+        let most = IMAGES_MAX.min(os.image_limits().count);
+        while self.held.len() >= most
+            || self.total().saturating_add(u64::from(len)) > u64::from(capacity) {
             let Some(at) = self.held.iter().position(|(held, _)| !in_use(held)) else {
                 return Err(NoRoom::InUse);
             };

@@ -22,10 +22,12 @@
 extern crate alloc;
 
 mod agent;
+pub mod crc;
 mod images;
 mod intake;
 mod manifest;
 mod os;
+pub mod provision;
 mod record;
 mod task;
 mod wire;
@@ -33,6 +35,6 @@ mod wire;
 pub use agent::{Agent, Config, Counters, Link};
 pub use manifest::{PUBLISHERS_MAX, RELEASES_MAX};
 pub use os::{
-    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+    Digest, Event, ImageLimits, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
 };
 pub use wire::Refused;

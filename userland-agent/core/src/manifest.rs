@@ -4,7 +4,7 @@
 use crate::os::{Os, Record, StorageError};
 use crate::record;
 use heapless::Vec;
-use node_proto::{Document, Failure, Inventory, Launch, Manifest, ManifestError};
+use node_proto::{Document, Failure, Inventory, Launch, Sealed};
 use sha2::{Digest as _, Sha256};
 
 /// Names of images whose newest release is remembered. One more is refused: to forget one would let old releases of it
@@ -68,6 +68,7 @@ impl Releases {
 /// Checks the manifest in a task's document against the launch and the node. `None` if the node knows no publisher and
 /// asks for none.
 pub(crate) fn check(
+    os: &mut impl Os,
     document: &[u8],
     launch: &Launch,
     node: &Inventory,
@@ -76,21 +77,16 @@ pub(crate) fn check(
     if publishers.is_empty() {
         return Ok(None);
     }
-    let sealed = postcard::from_bytes::<Document<'_>>(document).map_or(&[][..], |document| document.manifest);
-    if sealed.is_empty() {
+    let signed = postcard::from_bytes::<Document<'_>>(document).map_or(&[][..], |document| document.manifest);
+    if signed.is_empty() {
         return Err((Failure::Signature, "image is not signed"));
     }
-    let mut found = Err(ManifestError::Signature);
-    for key in publishers {
-        found = Manifest::open(sealed, key).map(|manifest| (key, manifest));
-        if found.is_ok() {
-            break;
-        }
-    }
-    let (key, manifest) = found.map_err(|error| match error {
-        ManifestError::Unreadable => (Failure::Signature, "manifest cannot be read"),
-        ManifestError::Signature => (Failure::Signature, "not signed by a publisher known"),
-    })?;
+    let sealed = Sealed::read(signed).map_err(|_| (Failure::Signature, "manifest cannot be read"))?;
+    let key = publishers
+        .iter()
+        .find(|key| sealed.names(key) && os.verify(key, sealed.signature, &sealed.message))
+        .ok_or((Failure::Signature, "not signed by a publisher known"))?;
+    let manifest = sealed.manifest;
     let same = manifest.digest[..launch.digest.len()] == launch.digest
         && manifest.size == launch.image_len
         && manifest.kind == launch.kind;

@@ -1,7 +1,7 @@
 //! What the agent asks of the system under it.
 
 use grants::{Grant, Leds};
-use node_proto::{Document, Failure, Inventory, Kind, Power, TaskHandle};
+use node_proto::{Document, Failure, Inventory, Kind, Power, SIGNATURE_LEN, TaskHandle};
 
 /// First half of an image's SHA-256: its name on the node.
 pub type Digest = [u8; 16];
@@ -52,6 +52,15 @@ pub enum StorageError {
     Failed,
 }
 
+/// What image storage takes, apart from the bytes in all ([`Inventory::flash_bytes`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// Images at once. Storage in areas of one size holds one image in each, however short it is.
+    pub count: usize,
+    /// Bytes of one image.
+    pub bytes: u32,
+}
+
 /// Bytes of an image on its way in.
 #[derive(Clone, Copy, Debug)]
 pub struct Intake<'a> {
@@ -74,6 +83,8 @@ pub struct Start<'a> {
     pub image: Digest,
     /// Length of the image, bytes.
     pub image_len: u32,
+    /// SHA-256 of the image, of which `image` is the first half: found to be this, not only said.
+    pub sha256: [u8; 32],
     /// Kind of the image.
     pub kind: Kind,
     /// Entry, arguments, environment, data, and the check.
@@ -176,6 +187,26 @@ pub trait Os {
     fn image_read(&mut self, image: &Digest, offset: u32, buffer: &mut [u8]) -> Result<usize, StorageError>;
     /// Removes an image; no error if there is none.
     fn image_remove(&mut self, image: &Digest) -> Result<(), StorageError>;
+
+    /// Removes the images that are not to be kept: those that the agent lost track of. Called once, at the start.
+    fn image_retain(&mut self, keep: &dyn Fn(&Digest) -> bool) -> Result<(), StorageError> {
+        let _ = keep;
+        Ok(())
+    }
+    /// What image storage takes; constant while the node runs.
+    fn image_limits(&self) -> ImageLimits {
+        ImageLimits { count: usize::MAX, bytes: u32::MAX }
+    }
+
+    /// Whether a signature of a message is this Ed25519 key's. A port whose kernel can tell asks it, and is built
+    /// without the feature `ed25519`.
+    #[cfg(feature = "ed25519")]
+    fn verify(&mut self, key: &[u8; 32], signature: &[u8; SIGNATURE_LEN], message: &[u8]) -> bool {
+        node_proto::verify(key, signature, message)
+    }
+    /// Whether a signature of a message is this Ed25519 key's.
+    #[cfg(not(feature = "ed25519"))]
+    fn verify(&mut self, key: &[u8; 32], signature: &[u8; SIGNATURE_LEN], message: &[u8]) -> bool;
 
     /// Shows the executor the next piece of an image that a task is to run. Pieces of a task come in order; one at
     /// offset 0 begins anew. An error says that the image could never run: the rest of it is not fetched.

@@ -27,7 +27,13 @@ impl<O: Os> Agent<O> {
             return true;
         }
         let node = self.os.inventory();
-        let checked = manifest::check(&task.document, &task.kept.launch, &node, &self.config.publishers);
+        let checked = manifest::check(
+            &mut self.os,
+            &task.document,
+            &task.kept.launch,
+            &node,
+            &self.config.publishers,
+        );
         let admitted = checked.and_then(|release| {
             release.as_ref().map_or(Ok(()), |release| self.releases.admit(release))?;
             Ok(release)
@@ -102,6 +108,7 @@ impl<O: Os> Agent<O> {
             task: launch.task,
             image: launch.digest,
             image_len: launch.image_len,
+            sha256: digest,
             kind: launch.kind,
             document,
             grant: grant_of(&launch),

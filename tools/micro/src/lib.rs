@@ -13,6 +13,7 @@ mod run;
 mod serve;
 mod sim;
 mod task;
+mod tock;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -49,6 +50,10 @@ enum Command {
     Sim(sim::Args),
     /// Run a node as a process
     Node(serve::NodeArgs),
+    /// Run a node with a Tock kernel under QEMU
+    Emulate(tock::EmulateArgs),
+    /// Write what a node without files is told: its key, its gateway, its network
+    Provision(tock::ProvisionCommand),
     /// Run a gateway
     Gateway(Box<gateway::GatewayArgs>),
     /// Run the embedded master
@@ -138,6 +143,8 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => runtime()?.block_on(bench::bench(args)),
         Command::Sim(args) => sim::sim(args),
         Command::Node(args) => serve::node(args),
+        Command::Emulate(args) => tock::emulate(&args),
+        Command::Provision(args) => tock::provision(&args),
         Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
         Command::Master(args) => runtime()?.block_on(serve::master(args)),
         Command::Air(args) => runtime()?.block_on(serve::air(args)),

@@ -84,58 +84,60 @@ pub fn check() -> Result<(), Error> {
     if found < VERSION_MIN { Err(Error::Old(version.into())) } else { Ok(()) }
 }
 
+/// The emulator with a machine, its serial line at `serial` as QEMU names such places.
+pub fn command(config: &Config, serial: &str) -> Result<Command, Error> {
+    check()?;
+    let (kernel, apps) = (config.image.join(KERNEL), config.image.join(APPS_FILE));
+    if !kernel.is_file() || !apps.is_file() {
+        return Err(Error::NoImage(config.image.clone(), config.image.clone()));
+    }
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| Error::File(path, error)
+    };
+    fs::create_dir_all(&config.state).map_err(failed(&config.state))?;
+    let (memory, provision) = (config.state.join("memory"), config.state.join("provision.bin"));
+    fs::write(&provision, &config.provision).map_err(failed(&provision))?;
+    // Of the radio's own port nobody has to know: the medium learns it from what comes.
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let port = port.map_err(Error::Port)?.port();
+    let identity = u64::from_be_bytes(config.eui64.0);
+    let (host, air) = (config.air.ip(), config.air.port());
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(["-machine", "virt,memory-backend=ram", "-m", MEMORY])
+        .arg("-object")
+        .arg(format!("memory-backend-file,id=ram,size={MEMORY},mem-path={},share=on", memory.display()))
+        .args(["-global", "driver=riscv-cpu,property=smepmp,value=true"])
+        .args(["-global", "virtio-mmio.force-legacy=false"])
+        .args(["-device", "virtio-rng-device"])
+        .arg("-netdev")
+        .arg(format!(
+            "dgram,id=radio,local.type=inet,local.host=127.0.0.1,local.port={port},\
+             remote.type=inet,remote.host={host},remote.port={air}"
+        ))
+        .args(["-device", "virtio-net-device,netdev=radio"])
+        .arg("-bios")
+        .arg(&kernel)
+        .arg("-device")
+        .arg(format!("loader,file={},addr={APPS:#x},force-raw=on", apps.display()))
+        .arg("-device")
+        .arg(format!("loader,file={},addr={STORED:#x},force-raw=on", provision.display()))
+        .arg("-device")
+        .arg(format!("loader,addr={IDENTITY:#x},data={identity:#x},data-len=8,data-be=on"))
+        .args(["-display", "none", "-monitor", "none", "-serial", serial])
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
 impl Machine {
     /// Starts a machine on what its memory file holds; on nothing if there is none.
     pub fn start(config: &Config) -> Result<Self, Error> {
-        check()?;
-        let (kernel, apps) = (config.image.join(KERNEL), config.image.join(APPS_FILE));
-        if !kernel.is_file() || !apps.is_file() {
-            return Err(Error::NoImage(config.image.clone(), config.image.clone()));
-        }
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| Error::File(path, error)
-        };
-        fs::create_dir_all(&config.state).map_err(failed(&config.state))?;
-        let provision = config.state.join("provision.bin");
-        fs::write(&provision, &config.provision).map_err(failed(&provision))?;
-        let (memory, log) = (config.state.join("memory"), config.state.join("serial.log"));
-        let errors = File::create(config.state.join("qemu.log")).map_err(failed(&config.state))?;
-        // Of the radio's own port nobody has to know: the medium learns it from what comes.
-        let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let port = port.map_err(Error::Port)?.port();
-        let identity = u64::from_be_bytes(config.eui64.0);
-        let air = config.air;
-        let child = Command::new(PROGRAM)
-            .args(["-machine", "virt,memory-backend=ram", "-m", MEMORY])
-            .arg("-object")
-            .arg(format!("memory-backend-file,id=ram,size={MEMORY},mem-path={},share=on", memory.display()))
-            .args(["-global", "driver=riscv-cpu,property=smepmp,value=true"])
-            .args(["-global", "virtio-mmio.force-legacy=false"])
-            .args(["-device", "virtio-rng-device"])
-            .arg("-netdev")
-            .arg(format!(
-                "dgram,id=radio,local.type=inet,local.host=127.0.0.1,local.port={port},\
-                 remote.type=inet,remote.host={},remote.port={}",
-                air.ip(),
-                air.port()
-            ))
-            .args(["-device", "virtio-net-device,netdev=radio"])
-            .arg("-bios")
-            .arg(&kernel)
-            .arg("-device")
-            .arg(format!("loader,file={},addr={APPS:#x},force-raw=on", apps.display()))
-            .arg("-device")
-            .arg(format!("loader,file={},addr={STORED:#x},force-raw=on", provision.display()))
-            .arg("-device")
-            .arg(format!("loader,addr={IDENTITY:#x},data={identity:#x},data-len=8,data-be=on"))
-            .args(["-display", "none", "-monitor", "none", "-serial"])
-            .arg(format!("file:{}", log.display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(errors)
-            .spawn()
-            .map_err(Error::Missing)?;
+        let log = config.state.join("serial.log");
+        let errors = config.state.join("qemu.log");
+        let mut command = command(config, &format!("file:{}", log.display()))?;
+        let errors = File::create(&errors).map_err(|error| Error::File(errors, error))?;
+        let child = command.stdout(Stdio::null()).stderr(errors).spawn().map_err(Error::Missing)?;
         Ok(Self { child, log })
     }
 

@@ -46,8 +46,7 @@ impl Images {
         }
         let mut changed = false;
         let most = IMAGES_MAX.min(os.image_limits().count);
-        while self.held.len() >= most
-            || self.total().saturating_add(u64::from(len)) > u64::from(capacity) {
+        while self.held.len() >= most || self.total().saturating_add(u64::from(len)) > u64::from(capacity) {
             let Some(at) = self.held.iter().position(|(held, _)| !in_use(held)) else {
                 return Err(NoRoom::InUse);
             };

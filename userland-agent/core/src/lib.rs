@@ -35,6 +35,7 @@ mod wire;
 pub use agent::{Agent, Config, Counters, Link};
 pub use manifest::{PUBLISHERS_MAX, RELEASES_MAX};
 pub use os::{
-    Digest, Event, ImageLimits, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+    Digest, Event, ImageLimits, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError,
+    TaskUsage,
 };
 pub use wire::Refused;

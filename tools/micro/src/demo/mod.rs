@@ -40,6 +40,9 @@ pub struct Args {
     /// Write what is in the air for Wireshark
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
+    /// One more node, a Tock image under QEMU, as micro image makes it: boards/README.md
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "target/tock/qemu_rv32_virt")]
+    tock: Option<PathBuf>,
     /// One JSON document at the end
     #[arg(long)]
     json: bool,
@@ -85,14 +88,17 @@ impl Drop for Running {
 
 pub async fn demo(args: Args) -> Result<ExitCode> {
     let started = Instant::now();
-    let deadline = DEADLINE * if args.conditions.is_harsh() { 6 } else { 1 };
+    // A real kernel is emulated at a fraction of this machine's speed.
+    let slow = args.conditions.is_harsh() || args.tock.is_some();
+    let deadline = DEADLINE * if slow { 6 } else { 1 };
     let (conditions, seed) = args.conditions.conditions()?;
     let dir = tempfile::tempdir().context("a directory for the demo's state")?;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
 
     let air = Air::start(AirConfig { listen: any, scene: conditions.into(), seed, pcap: args.pcap.clone() })?;
     let master = master::run(master::Config { listen: any, ..Default::default() }).await?;
-    let eui64s: Vec<_> = (0..args.nodes).map(|number| [0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]).collect();
+    let nodes = args.nodes + u8::from(args.tock.is_some());
+    let eui64s: Vec<_> = (0..nodes).map(|number| [0x02, 0, 0, 0, 0, 0, 0, 0x0a + number]).collect();
     let credentials: Vec<_> = eui64s.iter().zip(0..).map(|(eui64, at)| keys::made_up(*eui64, at)).collect();
     let radio = GATEWAY_EUI64.parse().map_err(anyhow::Error::msg)?;
     let gateway = gateway::run(gateway::Config {
@@ -111,9 +117,19 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
         )
     })
     .await?;
-    let mut nodes = Vec::new();
+    let machine = match (&args.tock, credentials.last()) {
+        (Some(image), Some(credential)) => Some(qemu::Machine::start(&qemu::Config {
+            image: image.clone(),
+            state: dir.path().join("tock"),
+            eui64: lowpan::Eui64(credential.eui64),
+            air: air.address,
+            provision: crate::tock::made_up(credential, radio)?,
+        })?),
+        _ => None,
+    };
+    let mut processes = Vec::new();
     for (number, credential) in (0..args.nodes).zip(credentials) {
-        nodes.push(Running::start(NodeConfig {
+        processes.push(Running::start(NodeConfig {
             eui64: lowpan::Eui64(credential.eui64),
             credential: Some(credential),
             listen: None,
@@ -126,14 +142,17 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
             publishers: Vec::new(),
         })?);
     }
-    let images = cast::write_images(&dir.path().join("images"), None)?;
+    let images = {
+        let native = args.tock.as_ref().map(|image| image.join("tasks"));
+        cast::write_images(&dir.path().join("images"), native.as_deref())?
+    };
 
     let (master_at, gateway_at) = (SocketAddr::from(master.addr), SocketAddr::from(gateway.address));
-    let mut scene = Scene::start(master_at, &images, args.nodes.into(), false).await?;
+    let mut scene = Scene::start(master_at, &images, nodes.into(), args.tock.is_some()).await?;
     let mut show = show::Show::new(args.json);
     show.line(&format!(
         "master {master_at}, gateway {gateway_at}, medium {} (loss {} permille, seed {seed}), {} nodes",
-        air.address, conditions.loss_permille, args.nodes
+        air.address, conditions.loss_permille, nodes
     ));
     let mut tick = tokio::time::interval(FRAME);
     while !scene.is_over() {
@@ -153,15 +172,16 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
                 for line in scene.look(&view).await? {
                     show.line(&format!("{:6.2} s  {line}", started.elapsed().as_secs_f64()));
                 }
-                let frames: Vec<_> = nodes.iter().map(|node| node.snapshot().traffic).collect();
+                let frames: Vec<_> = processes.iter().map(|node| node.snapshot().traffic).collect();
                 show.table(&view, &frames, &scene, air.stats());
             }
         }
     }
-    let snapshots: Vec<Snapshot> = nodes.iter().map(Running::snapshot).collect();
+    let snapshots: Vec<Snapshot> = processes.iter().map(Running::snapshot).collect();
     let report = scene.report(&snapshots, air.stats(), conditions, started.elapsed());
     show.finish(&report)?;
-    drop(nodes);
+    drop(processes);
+    drop(machine);
     if let Err(error) = gateway.stop().await {
         bail!("the gateway ended badly: {error}");
     }

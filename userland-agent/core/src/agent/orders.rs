@@ -100,7 +100,9 @@ impl<O: Os> Agent<O> {
         if launch.capabilities.has(Capabilities::LED) && launch.leds == 0 {
             return Some((Failure::Capability, "no LED of its own granted"));
         }
-        if launch.image_len == 0 || launch.image_len > IMAGE_MAX.min(has.flash_bytes).min(self.os.image_limits().bytes) {
+        if launch.image_len == 0
+            || launch.image_len > IMAGE_MAX.min(has.flash_bytes).min(self.os.image_limits().bytes)
+        {
             return Some((Failure::Resources, "image too large for node"));
         }
         if usize::from(launch.document_len) > DOCUMENT_MAX {

@@ -27,13 +27,8 @@ impl<O: Os> Agent<O> {
             return true;
         }
         let node = self.os.inventory();
-        let checked = manifest::check(
-            &mut self.os,
-            &task.document,
-            &task.kept.launch,
-            &node,
-            &self.config.publishers,
-        );
+        let checked =
+            manifest::check(&mut self.os, &task.document, &task.kept.launch, &node, &self.config.publishers);
         let admitted = checked.and_then(|release| {
             release.as_ref().map_or(Ok(()), |release| self.releases.admit(release))?;
             Ok(release)

@@ -96,6 +96,21 @@ pub struct System {
     _air: Process,
     gateway_process: Option<Process>,
     node_process: Option<Process>,
+    machine: Option<qemu::Machine>,
+}
+
+/// The machine's radio.
+pub const TOCK_EUI64: &str = "020000000000000b";
+
+/// Directory with the image for QEMU.
+fn tock_image() -> PathBuf {
+    let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/tock/qemu_rv32_virt");
+    std::env::var_os("MICRO_TOCK_IMAGE").map_or(beside, PathBuf::from)
+}
+
+/// A native task's image.
+pub fn native(name: &str) -> String {
+    tock_image().join("tasks").join(format!("{name}.tbf")).display().to_string()
 }
 
 impl System {
@@ -124,7 +139,24 @@ impl System {
         system
     }
 
-    fn of(master: &str, named: Option<&std::path::Path>, (loss, duplicate, delay): (f64, f64, f64)) -> Self {
+    fn of(master: &str, named: Option<&std::path::Path>, conditions: (f64, f64, f64)) -> Self {
+        let mut system = Self::without_node(master, named, conditions);
+        let key = system.dir.path().join("node.key");
+        commission("020000000000000a", &system.keys(), &key);
+        system.start_node();
+        system
+    }
+
+    /// The gateway's file of keys.
+    fn keys(&self) -> PathBuf {
+        self.dir.path().join("gateway/nodes.keys")
+    }
+
+    fn without_node(
+        master: &str,
+        named: Option<&std::path::Path>,
+        (loss, duplicate, delay): (f64, f64, f64),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let master = Process::start(&words(master));
         let at = master.address.unwrap();
@@ -144,12 +176,9 @@ impl System {
             _air: air,
             gateway_process: None,
             node_process: None,
+            machine: None,
         };
-        let keys = system.dir.path().join("gateway/nodes.keys");
-        let key = system.dir.path().join("node.key");
-        commission("020000000000000a", &keys, &key);
         system.start_gateway();
-        system.start_node();
         system
     }
 
@@ -183,6 +212,54 @@ impl System {
 
     pub fn kill_gateway(&mut self) {
         self.gateway_process.take().unwrap().kill();
+    }
+
+    /// Master, medium and gateway, and a node with a Tock kernel under QEMU: `None`, with the reason on standard error, where
+    /// there is no image or no emulator.
+    pub fn start_tock((loss, duplicate, delay): (f64, f64, f64)) -> Option<Self> {
+        let image = tock_image();
+        if !image.join(qemu::APPS_FILE).is_file() {
+            eprintln!("SKIPPED: no image in {}: micro image qemu_rv32_virt", image.display());
+            return None;
+        }
+        if let Err(error) = qemu::check() {
+            eprintln!("SKIPPED: {error}");
+            return None;
+        }
+        let mut system = Self::without_node("master --listen 127.0.0.1:0", None, (loss, duplicate, delay));
+        system.start_machine();
+        Some(system)
+    }
+
+    /// Starts the machine on what it had stored.
+    pub fn start_machine(&mut self) {
+        let (key, blob) = (self.dir.path().join("tock.key"), self.dir.path().join("tock.bin"));
+        if !blob.exists() {
+            commission(TOCK_EUI64, &self.keys(), &key);
+            let mut provision = micro();
+            provision.arg("provision").arg("--key").arg(&key).arg("--out").arg(&blob).stderr(Stdio::null());
+            assert!(provision.status().unwrap().success());
+        }
+        self.machine = Some(
+            qemu::Machine::start(&qemu::Config {
+                image: tock_image(),
+                state: self.dir.path().join("machine"),
+                eui64: TOCK_EUI64.parse().unwrap(),
+                air: self.air,
+                provision: std::fs::read(&blob).unwrap(),
+            })
+            .unwrap(),
+        );
+    }
+
+    /// Pulls the machine's plug.
+    pub fn kill_machine(&mut self) {
+        drop(self.machine.take());
+    }
+
+    /// What the machine's serial line has said since it started.
+    pub fn serial(&self) -> String {
+        self.machine.as_ref().map(qemu::Machine::log).unwrap_or_default()
     }
 
     pub fn start_node(&mut self) {
@@ -276,6 +353,18 @@ impl Follower {
         amounts: &[(&str, f64)],
         change: impl Fn(&mut TaskInfo),
     ) -> Self {
+        Self::launch_image(master, name, &image(name), args, amounts, change).await
+    }
+
+    /// The same with any image.
+    pub async fn launch_image(
+        master: SocketAddr,
+        name: &str,
+        uri: &str,
+        args: &[&str],
+        amounts: &[(&str, f64)],
+        change: impl Fn(&mut TaskInfo),
+    ) -> Self {
         let info = FrameworkInfo {
             user: "test".into(),
             name: "test".into(),
@@ -289,20 +378,26 @@ impl Follower {
         let mut follower =
             Self { client, events, task: name.to_owned(), agent: Default::default(), messages: Vec::new() };
         let needs = Scalars::from_amounts(amounts.iter().copied());
+        let begun = Instant::now();
         loop {
             let event = follower.event().await;
             let Some(offer) = event.offers.and_then(|offers| offers.offers.into_iter().next()) else {
                 continue;
             };
             let resources: Vec<_> = offer.resources.iter().map(|held| recast(held).unwrap()).collect();
-            assert!(Scalars::of(&resources).contains(&needs), "the node offers too little");
+            if !Scalars::of(&resources).contains(&needs) {
+                // What another task has just given back may be in the next one.
+                follower.client.decline(std::slice::from_ref(&offer), 0.1).await.unwrap();
+                assert!(begun.elapsed() < PATIENCE, "the node offers too little");
+                continue;
+            }
             let mut task = TaskInfo {
                 name: name.to_owned(),
                 task_id: v1::TaskId { value: name.to_owned() },
                 agent_id: offer.agent_id.clone(),
                 resources: needs.to_resources(None).iter().map(|held| recast(held).unwrap()).collect(),
                 command: Some(v1::CommandInfo {
-                    uris: vec![v1::command_info::Uri { value: image(name), ..Default::default() }],
+                    uris: vec![v1::command_info::Uri { value: uri.to_owned(), ..Default::default() }],
                     shell: Some(false),
                     arguments: args.iter().map(|arg| arg.to_string()).collect(),
                     ..Default::default()
@@ -372,8 +467,18 @@ impl Follower {
         self.client.kill(&self.task).await.unwrap();
     }
 
-    /// Acknowledges everything to the end; gives the statuses, each UUID once.
+    /// Acknowledges everything to the end; gives the statuses, each UUID once. Nothing may follow but the same again.
     pub async fn until_the_end(&mut self) -> Vec<TaskStatus> {
+        let statuses = self.until_the_end_at_once().await;
+        let after = tokio::time::timeout(Duration::from_secs(2), self.status()).await;
+        if let Ok(status) = after {
+            assert!(statuses.iter().any(|held| held.uuid == status.uuid), "after the end comes {status:?}");
+        }
+        statuses
+    }
+
+    /// The same without waiting for what may follow.
+    pub async fn until_the_end_at_once(&mut self) -> Vec<TaskStatus> {
         let mut statuses: Vec<TaskStatus> = Vec::new();
         loop {
             let status = self.status().await;
@@ -383,15 +488,9 @@ impl Follower {
                 statuses.push(status);
             }
             if statuses.last().is_some_and(|last| is_terminal(last.state())) {
-                break;
+                return statuses;
             }
         }
-        // Nothing may follow but the same again.
-        let after = tokio::time::timeout(Duration::from_secs(2), self.status()).await;
-        if let Ok(status) = after {
-            assert!(statuses.iter().any(|held| held.uuid == status.uuid), "after the end comes {status:?}");
-        }
-        statuses
     }
 }
 

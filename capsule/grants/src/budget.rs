@@ -23,6 +23,12 @@ impl Budget {
         Self { per_window, carry_max, balance: per_window, debt: 0, used: 0, granted: per_window }
     }
 
+    /// The same budget with another share from the next window on; what is left of this one, and what is owed, stays.
+    pub const fn with_share(self, share_permille: u16, window_ticks: u64) -> Self {
+        let per_window = Self::new(share_permille, window_ticks, self.carry_max).per_window;
+        Self { per_window, ..self }
+    }
+
     /// Ticks that may be used before the next window.
     pub const fn remaining(&self) -> u64 {
         self.balance
@@ -41,6 +47,20 @@ impl Budget {
         let pay = self.debt.min(self.per_window);
         self.debt -= pay;
         self.balance = self.balance.min(self.carry_max).saturating_add(self.per_window - pay);
+    }
+
+    /// Begins the last of `windows` that passed in which nothing was used but what is booked: the same as so many calls
+    /// of [`start_window`](Self::start_window), in one step.
+    pub fn start_windows(&mut self, windows: u64) {
+        if windows == 0 {
+            return;
+        }
+        let added = self.per_window.saturating_mul(windows);
+        self.granted = self.granted.saturating_add(added);
+        let pay = self.debt.min(added);
+        self.debt -= pay;
+        let most = self.carry_max.saturating_add(self.per_window);
+        self.balance = self.balance.saturating_add(added - pay).min(most);
     }
 
     /// Ticks used since the start.

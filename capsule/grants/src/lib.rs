@@ -7,12 +7,14 @@
 //! - [`Ledger`]: grants against what the node has; never oversubscribed.
 //! - [`Budget`]: CPU time per window with bounded carry-over.
 //! - [`Slot`]: the life of a place that a task runs in.
+//! - [`native`]: how an image comes to run in any native slot.
 //! - [`syscall`]: the numbers of the capsule's system calls and how their arguments decode.
 #![no_std]
 #![forbid(unsafe_code)]
 
 mod budget;
 mod ledger;
+pub mod native;
 mod slot;
 pub mod syscall;
 

@@ -1,0 +1,92 @@
+//! The agent's entry: heap, stack, and what becomes of a panic. Everything else is in the library.
+//!
+//! On any other target than Tock's it is an empty program, so that the workspace builds there.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod app {
+    //! Unsafe code here: the heap's memory and `GlobalAlloc`, both for one thread that nothing interrupts.
+    #![allow(unsafe_code)]
+
+    use agent_tock::node::Node;
+    use core::alloc::{GlobalAlloc, Layout};
+    use core::cell::UnsafeCell;
+    use core::mem::MaybeUninit;
+    use core::panic::PanicInfo;
+    use core::ptr::{NonNull, null_mut};
+    use libtock_platform::Syscalls;
+    use libtock_runtime::{TockSyscalls, set_main, stack_size};
+    use rlsf::Tlsf;
+
+    /// Bytes of the stack.
+    const STACK: usize = 0x2000;
+    /// Bytes of the heap.
+    const HEAP: usize = 0x3000;
+
+    set_main! {main}
+    stack_size! {STACK}
+
+    fn main() {
+        if let Ok(mut node) = Node::<TockSyscalls>::start() {
+            node.run();
+        }
+        // What is missing may be there after a restart: the kernel's other parts, or provisioning.
+        TockSyscalls::exit_restart(2)
+    }
+
+    /// A task's or a peer's doing never comes here; should a defect, the agent starts again on what it has kept, and the
+    /// node stays alive.
+    #[panic_handler]
+    fn panic(_: &PanicInfo<'_>) -> ! {
+        TockSyscalls::exit_restart(1)
+    }
+
+    /// Blocks of up to 16 KiB in classes of eight: few enough that the lists take 400 bytes.
+    type Blocks = Tlsf<'static, u16, u8, 12, 8>;
+
+    struct Heap {
+        blocks: UnsafeCell<Option<Blocks>>,
+        memory: UnsafeCell<MaybeUninit<[u8; HEAP]>>,
+    }
+
+    #[global_allocator]
+    static HEAP_OF_APP: Heap =
+        Heap { blocks: UnsafeCell::new(None), memory: UnsafeCell::new(MaybeUninit::uninit()) };
+
+    // SAFETY: a Tock app has one thread, and its upcalls are called only where it yields, which the heap never does.
+    unsafe impl Sync for Heap {}
+
+    impl Heap {
+        /// The lists, with the memory put into them at the first call.
+        fn blocks(&self) -> &mut Blocks {
+            // SAFETY: as above, no other reference to it is in use, since none outlives a call of the heap's.
+            let blocks = unsafe { &mut *self.blocks.get() };
+            blocks.get_or_insert_with(|| {
+                let mut blocks = Blocks::new();
+                let memory = self.memory.get().cast::<u8>();
+                if let Some(memory) = NonNull::new(memory) {
+                    // SAFETY: the memory is this heap's alone, lives for ever, and is put in once.
+                    unsafe { blocks.insert_free_block_ptr(NonNull::slice_from_raw_parts(memory, HEAP)) };
+                }
+                blocks
+            })
+        }
+    }
+
+    // SAFETY: the blocks come from `Tlsf`, which keeps what `GlobalAlloc` asks for.
+    unsafe impl GlobalAlloc for Heap {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            self.blocks().allocate(layout).map_or(null_mut(), NonNull::as_ptr)
+        }
+
+        unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+            if let Some(block) = NonNull::new(block) {
+                // SAFETY: the caller gives a block of this heap, with the layout that it was asked for.
+                unsafe { self.blocks().deallocate(block, layout.align()) };
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {}

@@ -15,7 +15,10 @@
 //! its grant names: a module that imports more is refused before it starts. The functions and their errors are those
 //! of host interface version 1; see this crate's README.
 //!
-//! Outside WebAssembly every call answers [`Error::Unsupported`], so that a task's own logic can be tested anywhere.
+//! For a target without an operating system the same source is a native Tock process: the functions are then those of
+//! the package `task-native`, whose programs are the tasks. This crate knows nothing of Tock.
+//!
+//! Elsewhere every call answers [`Error::Unsupported`], so that a task's own logic can be tested anywhere.
 #![no_std]
 
 mod sys;
@@ -250,7 +253,17 @@ impl Default for Line {
     }
 }
 
+/// Makes a process of a `fn() -> i32`, and ends it with exit code 101 on a panic.
+#[cfg(target_os = "none")]
+#[macro_export]
+macro_rules! task {
+    ($main:path) => {
+        ::task_native::start!($main);
+    };
+}
+
 /// Exports a `fn() -> i32` as the task's entry and ends the task on a panic.
+#[cfg(not(target_os = "none"))]
 #[macro_export]
 macro_rules! task {
     ($main:path) => {

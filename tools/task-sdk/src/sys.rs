@@ -1,27 +1,42 @@
-//! The imports themselves, in the one place where they are called.
+//! The interface's functions themselves, in the one place where they are called: imports of a module, or symbols that
+//! `task-native` has for a process.
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", target_os = "none"))]
 #[allow(unsafe_code, reason = "calling the host is what this module is for; each call passes a whole slice")]
 mod host {
-    #[link(wasm_import_module = "micro")]
+    #[cfg_attr(target_arch = "wasm32", link(wasm_import_module = "micro"))]
     unsafe extern "C" {
+        #[cfg_attr(target_os = "none", link_name = "micro_log")]
         fn log(ptr: *const u8, len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_message")]
         fn message(ptr: *const u8, len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_sleep_ms")]
         fn sleep_ms(ms: u32);
+        #[cfg_attr(target_os = "none", link_name = "micro_time_ms")]
         fn time_ms() -> i64;
+        #[cfg_attr(target_os = "none", link_name = "micro_sensor_read")]
         fn sensor_read(index: u32, out: *mut i32) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_led_set")]
         fn led_set(index: u32, on: u32) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_args_read")]
         fn args_read(ptr: *mut u8, len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_env_read")]
         fn env_read(ptr: *mut u8, len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_data_read")]
         fn data_read(ptr: *mut u8, len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_receive")]
         fn receive(ptr: *mut u8, len: usize, wait_ms: u32) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_stopping")]
         fn stopping() -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_kv_get")]
         fn kv_get(key: *const u8, key_len: usize, out: *mut u8, out_len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_kv_set")]
         fn kv_set(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32;
+        #[cfg_attr(target_os = "none", link_name = "micro_kv_delete")]
         fn kv_delete(key: *const u8, key_len: usize) -> i32;
     }
 
-    // In all of these the host checks what it is given against the module's memory.
+    // In all of these the host checks what it is given against the module's memory; in a process it is the slice again.
     pub mod safe {
         pub fn log(bytes: &[u8]) -> i32 {
             unsafe { super::log(bytes.as_ptr(), bytes.len()) }
@@ -68,10 +83,10 @@ mod host {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(any(target_arch = "wasm32", target_os = "none"))]
 pub(crate) use host::safe::*;
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(any(target_arch = "wasm32", target_os = "none")))]
 mod elsewhere {
     /// No code of host interface version 1.
     const UNSUPPORTED: i32 = i32::MIN;
@@ -118,5 +133,5 @@ mod elsewhere {
     }
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(any(target_arch = "wasm32", target_os = "none")))]
 pub(crate) use elsewhere::*;

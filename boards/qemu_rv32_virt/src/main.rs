@@ -5,10 +5,12 @@
 #![no_main]
 
 mod io;
+mod layout;
 mod machine;
 mod network;
 mod virtio;
 
+use capsule_tock::{BudgetScheduler, Capsule, Dalek, Parts, Shares, SlotFilter};
 use capsules_core::virtualizers::virtual_alarm::{MuxAlarm, VirtualMuxAlarm};
 use capsules_system::process_policies::StopWithDebugFaultPolicy;
 use components::console::{ConsoleComponent, UartMuxComponent};
@@ -19,10 +21,14 @@ use kernel::deferred_call::initialize_deferred_call_state;
 use kernel::hil::time::Alarm;
 use kernel::platform::chip::Chip;
 use kernel::platform::{KernelResources, SyscallDriverLookup};
+use kernel::process::{
+    ProcessLoadError, ProcessLoadingAsync, ProcessLoadingAsyncClient, ProcessStandardDebugFull,
+};
 use kernel::syscall::SyscallDriver;
 use kernel::utilities::registers::interfaces::ReadWriteable;
 use kernel::utilities::single_thread_value::SingleThreadValue;
 use kernel::{Kernel, capabilities, create_capability, debug, static_init};
+use layout::{NATIVES, SLOTS};
 use parts::no_aes::NoAes;
 use qemu_rv32_virt_chip::chip::{QemuRv32VirtChip, QemuRv32VirtClint, QemuRv32VirtDefaultPeripherals};
 use rv32i::csr;
@@ -34,13 +40,13 @@ use rv32i::pmp::{NAPOTRegionSpec, TORRegionSpec};
 
 type ChipHw = QemuRv32VirtChip<'static, QemuRv32VirtDefaultPeripherals<'static>>;
 type AlarmHw = QemuRv32VirtClint<'static>;
+type NodeCapsule = Capsule<SLOTS, NATIVES>;
+type NodeScheduler = BudgetScheduler<VirtualMuxAlarm<'static, AlarmHw>, NATIVES>;
 type ProcessPrinter = capsules_system::process_printer::ProcessPrinterText;
 type SchedulerTimerHw = components::virtual_scheduler_timer::VirtualSchedulerTimerComponentType<AlarmHw>;
 
 /// Processes: the agent, the wasm executor, and the native slots.
-const PROCESSES: usize = 2 + NATIVE_SLOTS;
-/// Native slots.
-const NATIVE_SLOTS: usize = 4;
+const PROCESSES: usize = 2 + NATIVES;
 /// The PAN that nodes and gateways of this project meet in, unless told otherwise.
 const PAN: u16 = 0xface;
 
@@ -48,6 +54,12 @@ static PANIC_RESOURCES: SingleThreadValue<PanicResources<ChipHw, ProcessPrinter>
 static FAULT_POLICY: StopWithDebugFaultPolicy = StopWithDebugFaultPolicy {};
 
 kernel::stack_size! {0x4000}
+
+// To look at processes, to end and to start them: what the capsule and the scheduler are there for.
+kernel::define_capability_type!(Executor:
+    kernel::capabilities::ProcessManagementCapability,
+    kernel::capabilities::ProcessStartCapability
+);
 
 // What the linker script says of memory.
 #[expect(unsafe_code, reason = "only their addresses are used")]
@@ -62,15 +74,34 @@ unsafe extern "C" {
     static _eflash: u8;
     static _ssram: u8;
     static _esram: u8;
-    static _sstored: u8;
+    static mut _sstored: u8;
     static _estored: u8;
+}
+
+/// Tells the capsule when processes are there.
+struct Loaded {
+    capsule: &'static NodeCapsule,
+}
+
+impl ProcessLoadingAsyncClient for Loaded {
+    fn process_loaded(&self, result: Result<(), ProcessLoadError>) {
+        if let Err(error) = result {
+            debug!("mesos-micro: an app was not loaded: {:?}", error);
+        }
+    }
+
+    fn process_loading_finished(&self) {
+        self.capsule.init();
+    }
 }
 
 /// What processes reach.
 struct Platform {
     console: &'static capsules_core::console::Console<'static>,
     alarm: &'static capsules_core::alarm::AlarmDriver<'static, VirtualMuxAlarm<'static, AlarmHw>>,
-    scheduler: &'static components::sched::round_robin::RoundRobinComponentType,
+    capsule: &'static NodeCapsule,
+    filter: SlotFilter<SLOTS, NATIVES>,
+    scheduler: &'static NodeScheduler,
     scheduler_timer: &'static SchedulerTimerHw,
     rng: Option<&'static components::rng::RngRandomComponentType<virtio::Entropy>>,
     network: Option<network::Network>,
@@ -82,6 +113,7 @@ impl SyscallDriverLookup for Platform {
         F: FnOnce(Option<&dyn SyscallDriver>) -> R,
     {
         match driver_num {
+            grants::syscall::DRIVER => f(Some(self.capsule)),
             capsules_core::console::DRIVER_NUM => f(Some(self.console)),
             capsules_core::alarm::DRIVER_NUM => f(Some(self.alarm)),
             capsules_core::rng::DRIVER_NUM => f(self.rng.map(|rng| rng as &dyn SyscallDriver)),
@@ -95,9 +127,9 @@ impl SyscallDriverLookup for Platform {
 
 impl KernelResources<ChipHw> for Platform {
     type SyscallDriverLookup = Self;
-    type SyscallFilter = ();
+    type SyscallFilter = SlotFilter<SLOTS, NATIVES>;
     type ProcessFault = ();
-    type Scheduler = components::sched::round_robin::RoundRobinComponentType;
+    type Scheduler = NodeScheduler;
     type SchedulerTimer = SchedulerTimerHw;
     type WatchDog = ();
     type ContextSwitchCallback = ();
@@ -106,8 +138,8 @@ impl KernelResources<ChipHw> for Platform {
         self
     }
 
-    fn syscall_filter(&self) -> &() {
-        &()
+    fn syscall_filter(&self) -> &Self::SyscallFilter {
+        &self.filter
     }
 
     fn process_fault(&self) -> &() {
@@ -229,26 +261,73 @@ unsafe fn start() {
         // The emulator puts it there: `tools/qemu`.
         let eui64 = (&raw const _estored).cast::<[u8; 8]>().sub(1).read_volatile();
         let network = card.map(|card| network::start(board_kernel, card, mux_alarm, eui64, PAN));
-        let scheduler = components::sched::round_robin::RoundRobinComponent::new(processes)
-            .finalize(components::round_robin_component_static!(PROCESSES));
+        let executor = static_init!(Executor, kernel::mint_defined_capability!(Executor));
+        let storage = layout::storage();
+        let shares = static_init!(Shares<NATIVES>, Shares::new());
+        let capsule = static_init!(
+            NodeCapsule,
+            Capsule::new(
+                Parts {
+                    kernel: board_kernel,
+                    board: static_init!(capsule_tock::Board<SLOTS>, layout::board(u64::from_be_bytes(eui64))),
+                    shares,
+                    storage,
+                    buffer: static_init!([u8; 512], [0; 512]),
+                    devices: static_init!(layout::Devices, layout::Devices::new()),
+                    signatures: static_init!(Dalek, Dalek),
+                    management: executor,
+                    starting: executor,
+                },
+                &create_capability!(capabilities::MemoryAllocationCapability),
+            )
+        );
+        capsule.setup();
+        let window_alarm = static_init!(VirtualMuxAlarm<'static, AlarmHw>, VirtualMuxAlarm::new(mux_alarm));
+        window_alarm.setup();
+        // The virtual scheduler timer can lose its interrupt here: the scheduler looks for it.
+        let scheduler = static_init!(
+            NodeScheduler,
+            BudgetScheduler::new(board_kernel, executor, window_alarm, shares, capsule, true)
+        );
+        scheduler.setup();
         let scheduler_timer =
             components::virtual_scheduler_timer::VirtualSchedulerTimerComponent::new(mux_alarm)
                 .finalize(components::virtual_scheduler_timer_component_static!(AlarmHw));
 
-        let platform = Platform { console, alarm, scheduler, scheduler_timer, rng, network };
+        let filter = SlotFilter::new(capsule);
+        let platform = Platform { console, alarm, capsule, filter, scheduler, scheduler_timer, rng, network };
         debug!("mesos-micro: kernel up, EUI-64 {:016x}", u64::from_be_bytes(eui64));
 
         let apps = (&raw const _eapps).offset_from_unsigned(&raw const _sapps);
         let memory = (&raw const _eappmem).offset_from_unsigned(&raw const _sappmem);
-        kernel::process::load_processes(
+        let unchecked = components::appid::checker_null::AppCheckerNullComponent::new()
+            .finalize(components::app_checker_null_component_static!());
+        let checker = components::appid::checker::ProcessCheckerMachineComponent::new(unchecked)
+            .finalize(components::process_checker_machine_component_static!());
+        // Who a process is follows from its name, which tasks cannot write.
+        let names = components::appid::assigner_name::AppIdAssignerNamesComponent::new()
+            .finalize(components::appid_assigner_names_component_static!());
+        let nothing_stored =
+            components::storage_permissions::null::StoragePermissionsNullComponent::new().finalize(
+                components::storage_permissions_null_component_static!(ChipHw, ProcessStandardDebugFull),
+            );
+        let loader = components::loader::sequential::ProcessLoaderSequentialComponent::new(
+            checker,
             board_kernel,
             chip,
+            &FAULT_POLICY,
+            names,
+            nothing_stored,
             core::slice::from_raw_parts(&raw const _sapps, apps),
             core::slice::from_raw_parts_mut(&raw mut _sappmem, memory),
-            &FAULT_POLICY,
-            &create_capability!(capabilities::ProcessManagementCapability),
+            create_capability!(capabilities::ProcessManagementCapability),
         )
-        .unwrap_or_else(|error| debug!("mesos-micro: apps: {:?}", error));
+        .finalize(components::process_loader_sequential_component_static!(
+            ChipHw,
+            ProcessStandardDebugFull,
+            PROCESSES
+        ));
+        loader.set_client(static_init!(Loaded, Loaded { capsule }));
         board_kernel.kernel_loop::<_, _, 0>(
             &platform,
             chip,

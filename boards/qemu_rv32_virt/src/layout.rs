@@ -61,6 +61,7 @@ pub fn board(eui64: u64) -> Board<SLOTS> {
             capsules_core::alarm::DRIVER_NUM,
             capsules_core::console::DRIVER_NUM,
             capsules_core::rng::DRIVER_NUM,
+            capsules_extra::ieee802154::DRIVER_NUM,
             capsules_extra::net::udp::DRIVER_NUM,
         ],
         host_drivers: &[

@@ -48,7 +48,7 @@ type SchedulerTimerHw = components::virtual_scheduler_timer::VirtualSchedulerTim
 /// Processes: the agent, the wasm executor, and the native slots.
 const PROCESSES: usize = 2 + NATIVES;
 /// The PAN that nodes and gateways of this project meet in, unless told otherwise.
-const PAN: u16 = 0xface;
+const PAN: u16 = 0xABCD;
 
 static PANIC_RESOURCES: SingleThreadValue<PanicResources<ChipHw, ProcessPrinter>> = SingleThreadValue::new();
 static FAULT_POLICY: StopWithDebugFaultPolicy = StopWithDebugFaultPolicy {};
@@ -119,6 +119,9 @@ impl SyscallDriverLookup for Platform {
             capsules_core::rng::DRIVER_NUM => f(self.rng.map(|rng| rng as &dyn SyscallDriver)),
             capsules_extra::net::udp::DRIVER_NUM => {
                 f(self.network.as_ref().map(|network| network.udp as &dyn SyscallDriver))
+            }
+            capsules_extra::ieee802154::DRIVER_NUM => {
+                f(self.network.as_ref().map(|network| network.mac as &dyn SyscallDriver))
             }
             _ => f(None),
         }

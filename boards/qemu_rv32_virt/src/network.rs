@@ -5,7 +5,7 @@ use crate::{AlarmHw, NoAes};
 use capsules_core::virtualizers::virtual_alarm::{MuxAlarm, VirtualMuxAlarm};
 use capsules_extra::net::ieee802154::MacAddress;
 use capsules_extra::net::ipv6::ip_utils::IPAddr;
-use components::ieee802154::{Ieee802154Component, MuxAes128ccmComponent};
+use components::ieee802154::{Ieee802154Component, Ieee802154ComponentType, MuxAes128ccmComponent};
 use components::udp_driver::{UDPDriverComponent, UDPDriverComponentType};
 use components::udp_mux::UDPMuxComponent;
 use kernel::component::Component;
@@ -17,13 +17,16 @@ use kernel::{Kernel, capabilities, create_capability, static_init};
 use parts::guard::Guard;
 use parts::virtual_radio::{TX_BUFFER, VirtualRadio};
 
-type Radio = VirtualRadio<'static, Card, VirtualMuxAlarm<'static, AlarmHw>>;
-type GuardedRadio = Guard<'static, Radio>;
+pub type Radio = VirtualRadio<'static, Card, VirtualMuxAlarm<'static, AlarmHw>>;
+pub type GuardedRadio = Guard<'static, Radio>;
 type Mac = components::ieee802154::Ieee802154ComponentMacDeviceType<GuardedRadio, NoAes>;
 
-/// UDP over 6LoWPAN, and the guard's counters.
+/// What the agent reaches of the stack.
 pub struct Network {
+    /// UDP over 6LoWPAN.
     pub udp: &'static UDPDriverComponentType,
+    /// The MAC's settings.
+    pub mac: &'static Ieee802154ComponentType<GuardedRadio, NoAes>,
 }
 
 /// Builds the stack over a card, for a radio with this EUI-64.
@@ -56,7 +59,7 @@ pub unsafe fn start(
             .finalize(components::mux_aes128ccm_component_static!(NoAes));
         // Frames carry long addresses only; nobody calls this node by a short one.
         let short = 0xfffe;
-        let (_, mux_mac) = Ieee802154Component::new(
+        let (mac, mux_mac) = Ieee802154Component::new(
             kernel,
             capsules_extra::ieee802154::DRIVER_NUM,
             guard,
@@ -98,6 +101,6 @@ pub unsafe fn start(
         .finalize(components::udp_driver_component_static!(AlarmHw, UdpCap));
         // Nobody else turns it on: Tock's UDP driver sends on whatever there is.
         let _ = guard.start();
-        Network { udp }
+        Network { udp, mac }
     }
 }

@@ -237,7 +237,13 @@ impl System {
         if !blob.exists() {
             commission(TOCK_EUI64, &self.keys(), &key);
             let mut provision = micro();
-            provision.arg("provision").arg("--key").arg(&key).arg("--out").arg(&blob).stderr(Stdio::null());
+            provision
+                .args(["provision", "--board", "qemu_rv32_virt"])
+                .arg("--key")
+                .arg(&key)
+                .arg("--out")
+                .arg(&blob)
+                .stderr(Stdio::null());
             assert!(provision.status().unwrap().success());
         }
         self.machine = Some(

@@ -223,7 +223,13 @@ impl Map {
             if region.end() > within.end() {
                 return Err(MapError::Full { what, name: name(), end: region.end(), limit: within.end() });
             }
-            let unsound = |wanted| MapError::Alignment { name: name(), what, start: region.start, len: region.len, wanted };
+            let unsound = |wanted| MapError::Alignment {
+                name: name(),
+                what,
+                start: region.start,
+                len: region.len,
+                wanted,
+            };
             if region.start % PAGE != 0 || region.len % PAGE != 0 || region.len == 0 {
                 return Err(unsound("start and size have to be multiples of 4096"));
             }
@@ -233,7 +239,11 @@ impl Map {
             }
         }
         if place.own_ram == 0 {
-            return Err(MapError::NoRam { name: name(), ram: place.ram.len, kernel_share: self.kernel_share });
+            return Err(MapError::NoRam {
+                name: name(),
+                ram: place.ram.len,
+                kernel_share: self.kernel_share,
+            });
         }
         Ok(())
     }
@@ -281,12 +291,16 @@ mod tests {
     #[test]
     fn programs_and_slots_lie_one_behind_the_other() {
         let places = places("agent", "agent").unwrap();
-        let lies: Vec<_> = places.iter().map(|place| (&*place.name, place.flash.start, place.ram.start)).collect();
-        assert_eq!(lies, [
-            ("agent", 0x8040_0000, 0x8052_0000),
-            ("slot0", 0x8042_0000, 0x8053_0000),
-            ("slot1", 0x8042_8000, 0x8053_8000)
-        ]);
+        let lies: Vec<_> =
+            places.iter().map(|place| (&*place.name, place.flash.start, place.ram.start)).collect();
+        assert_eq!(
+            lies,
+            [
+                ("agent", 0x8040_0000, 0x8052_0000),
+                ("slot0", 0x8042_0000, 0x8053_0000),
+                ("slot1", 0x8042_8000, 0x8053_8000)
+            ]
+        );
         assert_eq!((places[1].ram.len, places[1].own_ram), (0x8000, 0x7800));
     }
 
@@ -298,10 +312,13 @@ mod tests {
         assert!(wrong("ram = 0x10000", "ram = 0xe0000").contains("ram: slot0 would end at 0x80608000"));
         assert!(wrong("0x80520000", "0x80510000").contains("kernel.ram and ram overlap"));
         assert!(wrong("flash = 0x20000", "flash = 0x20100").contains("multiples of 4096"));
-        assert!(wrong("kernel_share = 2048", "kernel_share = 0x8000").contains("slot0: 32768 bytes of memory"));
+        assert!(
+            wrong("kernel_share = 2048", "kernel_share = 0x8000").contains("slot0: 32768 bytes of memory")
+        );
         assert!(wrong("bin = \"empty\"", "bim = \"empty\"").contains("unknown field `bim`"));
         assert_eq!(places("\"words\"", "\"power-of-two\"").unwrap().len(), 3);
-        let ragged = MAP.replacen("\"words\"", "\"power-of-two\"", 1).replacen("ram = 0x10000", "ram = 0xc000", 1);
+        let ragged =
+            MAP.replacen("\"words\"", "\"power-of-two\"", 1).replacen("ram = 0x10000", "ram = 0xc000", 1);
         assert!(Map::parse(&ragged).unwrap().places().unwrap_err().to_string().contains("powers of two"));
     }
 }

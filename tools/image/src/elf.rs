@@ -40,7 +40,9 @@ pub fn segments(elf: &[u8]) -> Result<Vec<Segment>, ElfError> {
     let (entry, count) = (half(elf, 42).ok_or(ElfError::Cut)?, half(elf, 44).ok_or(ElfError::Cut)?);
     let mut segments = Vec::new();
     for n in 0..usize::from(count) {
-        let field = |at| word(elf, table.saturating_add(n * usize::from(entry)).saturating_add(at)).ok_or(ElfError::Cut);
+        let field = |at| {
+            word(elf, table.saturating_add(n * usize::from(entry)).saturating_add(at)).ok_or(ElfError::Cut)
+        };
         if field(0)? == LOAD {
             segments.push(Segment {
                 address: field(8)?,

@@ -171,13 +171,21 @@ impl Links<'_> {
         });
         let wanted = "flash and memory should move by multiples of 4096 that are no multiples of 65536, nor their difference";
         apart("memory moved", &ram, clear && moved.flash != moved.ram, wanted)?;
-        for (link, bytes, header) in [("flash moved", self.flash, &flash.0), ("memory moved", self.ram, &ram.0)] {
+        for (link, bytes, header) in
+            [("flash moved", self.flash, &flash.0), ("memory moved", self.ram, &ram.0)]
+        {
             self.same_header(link, bytes, header, &base.0)?;
         }
         self.differences(&base.0, base_flash, moved)
     }
 
-    fn same_header(&self, link: &'static str, bytes: &[u8], header: &Header, base: &Header) -> Result<(), RelocationError> {
+    fn same_header(
+        &self,
+        link: &'static str,
+        bytes: &[u8],
+        header: &Header,
+        base: &Header,
+    ) -> Result<(), RelocationError> {
         if (header.total_len, header.protected_len) != (base.total_len, base.protected_len) {
             return Err(RelocationError::Sizes {
                 link,
@@ -187,18 +195,26 @@ impl Links<'_> {
                 base_header: base.protected_len,
             });
         }
-        let differs = |at: &usize| word(bytes, *at) != word(self.base, *at) && !base.addresses().any(|free| free == *at);
+        let differs = |at: &usize| {
+            word(bytes, *at) != word(self.base, *at) && !base.addresses().any(|free| free == *at)
+        };
         match (0..base.protected_len).step_by(4).find(differs) {
             Some(at) => Err(RelocationError::Header { link, at }),
             None => Ok(()),
         }
     }
 
-    fn differences(&self, base: &Header, base_flash: u32, moved: Moved) -> Result<Vec<Place>, RelocationError> {
+    fn differences(
+        &self,
+        base: &Header,
+        base_flash: u32,
+        moved: Moved,
+    ) -> Result<Vec<Place>, RelocationError> {
         let mut places = Vec::new();
         let mut at = base.protected_len;
         while at < base.total_len {
-            let same = |other: &[u8]| half(other, at) == half(self.base, at) && other.get(at) == self.base.get(at);
+            let same =
+                |other: &[u8]| half(other, at) == half(self.base, at) && other.get(at) == self.base.get(at);
             if same(self.flash) && same(self.ram) {
                 at += 2;
                 continue;
@@ -212,7 +228,8 @@ impl Links<'_> {
                     && ram == base.wrapping_add(kind.addend(Moved { flash: 0, ..moved }))
             });
             let Some(kind) = kind else {
-                let (base_word, flash, ram) = (words.0.unwrap_or(0), words.1.unwrap_or(0), words.2.unwrap_or(0));
+                let (base_word, flash, ram) =
+                    (words.0.unwrap_or(0), words.1.unwrap_or(0), words.2.unwrap_or(0));
                 let address = base_flash.wrapping_add((at - base.protected_len) as u32);
                 return Err(RelocationError::Unexplained { at, address, base: base_word, flash, ram });
             };
@@ -278,7 +295,8 @@ pub enum TableError {
 /// The places of an image, and the binary without the table. Each is in the program and behind the one before.
 pub fn split<'a>(image: &'a [u8], header: &Header) -> Result<(&'a [u8], Vec<Place>), TableError> {
     let (binary, table) = image.split_at_checked(header.total_len).ok_or(TableError::Missing(image.len()))?;
-    let count = table.strip_prefix(&MAGIC).and_then(|rest| word(rest, 0)).ok_or(TableError::Missing(binary.len()))?;
+    let count =
+        table.strip_prefix(&MAGIC).and_then(|rest| word(rest, 0)).ok_or(TableError::Missing(binary.len()))?;
     let (mut at, mut places, mut next) = (8, Vec::new(), 0usize);
     for n in 0..count as usize {
         let mut number = 0u32;

@@ -140,7 +140,9 @@ impl Header {
         let short = TbfError::Short(file.len());
         let Some(base) = file.get(..BASE) else { return Err(short) };
         let (Some(version), Some(header_len)) = (half(base, 0), half(base, 2)) else { return Err(short) };
-        let (Some(total), Some(flags), Some(stored)) = (word(base, TOTAL), word(base, 8), word(base, CHECKSUM)) else {
+        let (Some(total), Some(flags), Some(stored)) =
+            (word(base, TOTAL), word(base, 8), word(base, CHECKSUM))
+        else {
             return Err(short);
         };
         if version != 2 {

@@ -1,6 +1,8 @@
 //! Whatever a linker makes of a program, the table of three links turns the base into every other link.
 
-use image::relocation::{Kind, Links, MAGIC, MOVES, Moved, RelocationError, TableError, relocate, split, table};
+use image::relocation::{
+    Kind, Links, MAGIC, MOVES, Moved, RelocationError, TableError, relocate, split, table,
+};
 use image::tbf::{Change, Header, TbfError, changed, trimmed};
 use proptest::prelude::*;
 
@@ -56,7 +58,9 @@ fn linked(items: &[Item], moved: Moved) -> Vec<u8> {
             Item::FlashUpper(to, register) => {
                 program.extend(upper(flash.wrapping_add(*to), 0x37, *register).to_le_bytes());
             }
-            Item::RamUpper(to, register) => program.extend(upper(ram.wrapping_add(*to), 0x37, *register).to_le_bytes()),
+            Item::RamUpper(to, register) => {
+                program.extend(upper(ram.wrapping_add(*to), 0x37, *register).to_le_bytes())
+            }
             Item::RamFromHere(to, register) => {
                 let distance = ram.wrapping_add(*to).wrapping_sub(here);
                 program.extend(upper(distance, 0x17, *register).to_le_bytes());
@@ -72,7 +76,8 @@ fn binary(program: &[u8], flash: u32, ram: u32) -> Vec<u8> {
     let total = (PROTECTED + program.len()) as u32;
     let header_len = 80u32;
     let mut file = Vec::new();
-    let words = |file: &mut Vec<u8>, words: &[u32]| words.iter().for_each(|word| file.extend(word.to_le_bytes()));
+    let words =
+        |file: &mut Vec<u8>, words: &[u32]| words.iter().for_each(|word| file.extend(word.to_le_bytes()));
     words(&mut file, &[2 | header_len << 16, total, 1, 0]);
     let (entry, rest) = (PROTECTED as u32 - header_len, PROTECTED as u32 - header_len);
     words(&mut file, &[1 | 12 << 16, entry, rest, 4096]);
@@ -182,7 +187,8 @@ fn an_address_in_less_than_a_word_is_named() {
 fn links_that_do_not_belong_together_are_refused() {
     let items = [Item::Half(7), Item::Half(8), Item::RamWord(8)];
     let [base, flash, ram] = three(&items);
-    let refused = |base: &[u8], flash: &[u8], ram: &[u8]| Links { base, flash, ram }.places().unwrap_err().to_string();
+    let refused =
+        |base: &[u8], flash: &[u8], ram: &[u8]| Links { base, flash, ram }.places().unwrap_err().to_string();
 
     let longer = linked(&[&items[..], &[Item::Half(1), Item::Half(2)]].concat(), Moved { ram: 0, ..MOVES });
     assert!(refused(&base, &longer, &ram).contains("144 bytes"), "{}", refused(&base, &longer, &ram));
@@ -200,13 +206,13 @@ fn links_that_do_not_belong_together_are_refused() {
 
 #[test]
 fn tables_are_small_and_exact() {
-    let [base, flash, ram] = three(&[Item::RamWord(4), Item::FlashUpper(0, 1), Item::Half(0), Item::RamFromHere(0, 2)]);
+    let [base, flash, ram] =
+        three(&[Item::RamWord(4), Item::FlashUpper(0, 1), Item::Half(0), Item::RamFromHere(0, 2)]);
     let places = Links { base: &base, flash: &flash, ram: &ram }.places().unwrap();
-    assert_eq!(places.iter().map(|place| (place.at, place.kind)).collect::<Vec<_>>(), [
-        (0x84, Kind::Ram),
-        (0x88, Kind::Flash),
-        (0x8e, Kind::RamFromFlash)
-    ]);
+    assert_eq!(
+        places.iter().map(|place| (place.at, place.kind)).collect::<Vec<_>>(),
+        [(0x84, Kind::Ram), (0x88, Kind::Flash), (0x8e, Kind::RamFromFlash)]
+    );
     // 0x42 half-words << 2 | 1 = 0x109, 2 << 2 = 8, 3 << 2 | 2 = 14.
     assert_eq!(table(&places), [b'M', b'R', b'E', b'1', 3, 0, 0, 0, 0x89, 0x02, 8, 14]);
 }
@@ -233,8 +239,14 @@ fn broken_tables_are_refused() {
 fn headers_are_read_and_what_is_wrong_with_them_is_said() {
     let file = binary(&[0; 16], FLASH, RAM);
     let header = Header::parse(&file).unwrap();
-    assert_eq!((header.header_len, header.total_len, header.protected_len, header.entry), (80, 0x90, PROTECTED, PROTECTED));
-    assert_eq!((header.ram, header.end, header.name.as_deref(), header.enabled), (4096, 0x90, Some("test"), true));
+    assert_eq!(
+        (header.header_len, header.total_len, header.protected_len, header.entry),
+        (80, 0x90, PROTECTED, PROTECTED)
+    );
+    assert_eq!(
+        (header.ram, header.end, header.name.as_deref(), header.enabled),
+        (4096, 0x90, Some("test"), true)
+    );
     assert_eq!((header.flash_start(), header.fixed_ram), (Some(FLASH), Some(RAM)));
 
     let with = |at: usize, byte: u8| {
@@ -259,7 +271,12 @@ fn headers_are_read_and_what_is_wrong_with_them_is_said() {
 #[test]
 fn headers_are_rewritten() {
     let file = binary(&[7; 16], FLASH, RAM);
-    let change = Change { total_len: Some(0x200), ram: Some(30_000), flash_start: Some(0x1000), ram_start: Some(0x2000) };
+    let change = Change {
+        total_len: Some(0x200),
+        ram: Some(30_000),
+        flash_start: Some(0x1000),
+        ram_start: Some(0x2000),
+    };
     let larger = changed(&file, change).unwrap();
     let header = Header::parse(&larger).unwrap();
     assert_eq!((larger.len(), header.total_len, header.end, header.ram), (0x200, 0x200, 0x200, 30_000));

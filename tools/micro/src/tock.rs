@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The PAN of the simulated medium's radios.
-const PAN: u16 = 0xface;
+const PAN: u16 = 0xABCD;
+/// What the emulated board calls itself.
+const BOARD: &str = "qemu_rv32_virt";
 /// Any channel will do on a simulated medium; on the air it has to be the border router's.
 const CHANNEL: u8 = 26;
 
@@ -35,7 +37,7 @@ pub struct ProvisionArgs {
     #[arg(long, default_value = GATEWAY_EUI64, value_name = "EUI64")]
     gateway_radio: Eui64,
     /// The PAN, hexadecimal
-    #[arg(long, default_value = "face", value_name = "HEX", value_parser = pan)]
+    #[arg(long, default_value = "abcd", value_name = "HEX", value_parser = pan)]
     pan: u16,
     /// Channel of the 2.4 GHz band, 11 to 26
     #[arg(long, default_value_t = CHANNEL, value_name = "N", value_parser = clap::value_parser!(u8).range(11..=26))]
@@ -94,7 +96,7 @@ fn thread_key(text: &str) -> Result<[u8; 16], String> {
 }
 
 /// What the arguments come to, and the node that it is for.
-fn told(args: &ProvisionArgs) -> Result<(Eui64, Vec<u8>)> {
+fn told(args: &ProvisionArgs, board: &str) -> Result<(Eui64, Vec<u8>)> {
     let credential: Option<Credential> = match &args.key {
         None => None,
         Some(path) => {
@@ -121,7 +123,9 @@ fn told(args: &ProvisionArgs) -> Result<(Eui64, Vec<u8>)> {
         publishers: publishers.map_err(|_| anyhow!("--publisher: a node knows at most four"))?,
         poll_max_s: args.poll_max,
         power: args.battery.map_or(Power::Mains, Power::Battery),
-        board: args.board.as_str().try_into().map_err(|_| anyhow!("--board: at most 14 bytes"))?,
+        board: if args.board.is_empty() { board } else { &args.board }
+            .try_into()
+            .map_err(|_| anyhow!("--board: at most 14 bytes"))?,
     };
     Ok((eui64, blob(&provision)?))
 }
@@ -143,12 +147,12 @@ pub fn made_up(credential: &Credential, gateway: Eui64) -> Result<Vec<u8>> {
         publishers: heapless::Vec::new(),
         poll_max_s: u16::MAX,
         power: Power::Mains,
-        board: heapless::String::new(),
+        board: BOARD.try_into().unwrap_or_default(),
     })
 }
 
 pub fn provision(args: &ProvisionCommand) -> Result<ExitCode> {
-    let (eui64, blob) = told(&args.provision)?;
+    let (eui64, blob) = told(&args.provision, "")?;
     let mut open = fs::OpenOptions::new();
     let file = open.write(true).create(true).truncate(true).mode(0o600).open(&args.out);
     file.and_then(|mut file| file.write_all(&blob)).with_context(|| args.out.display().to_string())?;
@@ -158,7 +162,7 @@ pub fn provision(args: &ProvisionCommand) -> Result<ExitCode> {
 
 /// Becomes the emulator, its serial line on standard output.
 pub fn emulate(args: &EmulateArgs) -> Result<ExitCode> {
-    let (eui64, provision) = told(&args.provision)?;
+    let (eui64, provision) = told(&args.provision, BOARD)?;
     let config = qemu::Config {
         image: args.image.clone(),
         state: args.state.clone(),
@@ -194,20 +198,20 @@ mod tests {
                 .map(|line| line.args)
         };
         let args =
-            line(&["--pan", "0xabcd", "--channel", "11", "--battery", "80", "--board", "mine"]).unwrap();
-        let (eui64, bytes) = told(&args).unwrap();
+            line(&["--pan", "0x1234", "--channel", "11", "--battery", "80", "--board", "mine"]).unwrap();
+        let (eui64, bytes) = told(&args, "").unwrap();
         let held = Provision::decode(&bytes).unwrap();
         assert_eq!(eui64, Eui64(credential.eui64));
-        assert_eq!(held.network, Network::Lowpan { pan: 0xabcd, channel: 11 });
+        assert_eq!(held.network, Network::Lowpan { pan: 0x1234, channel: 11 });
         assert_eq!((held.power, held.board.as_str()), (Power::Battery(80), "mine"));
         assert!(held.credential == Some(credential));
 
         let thread = line(&["--thread-key", "000102030405060708090a0b0c0d0e0f"]).unwrap();
-        let held = Provision::decode(&told(&thread).unwrap().1).unwrap();
+        let held = Provision::decode(&told(&thread, "").unwrap().1).unwrap();
         assert!(matches!(held.network, Network::Thread { key: [0, 1, .., 15], .. }));
 
         let other = line(&["--eui64", "0200000000000078"]).unwrap();
-        assert!(told(&other).unwrap_err().to_string().contains("another node"));
+        assert!(told(&other, "").unwrap_err().to_string().contains("another node"));
         assert!(line(&["--channel", "27"]).is_err());
         assert!(line(&["--thread-key", "+00102030405060708090a0b0c0d0e0f"]).is_err());
     }

@@ -15,8 +15,7 @@ pub fn configure<S: Syscalls>(pan: u16, channel: u8) {
     if !S::command(DRIVER, EXISTS, 0, 0).is_success() {
         return;
     }
-    // The driver wants a PAN as a number above 0.
-    let _ = S::command(DRIVER, SET_PAN, u32::from(pan) + 1, 0);
+    let _ = S::command(DRIVER, SET_PAN, u32::from(pan), 0);
     let _ = S::command(DRIVER, SET_CHANNEL, u32::from(channel), 0);
     let _ = S::command(DRIVER, COMMIT, 0, 0);
 }

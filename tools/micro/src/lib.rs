@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod demo;
 mod gateway;
+mod image;
 mod keys;
 mod run;
 mod serve;
@@ -74,6 +75,8 @@ enum Command {
     Check(check::CheckArgs),
     /// End a task
     Kill(run::KillArgs),
+    /// Build what a board runs, or native tasks for it
+    Image(image::ImageArgs),
     /// Sign images, and check signatures
     #[command(subcommand)]
     Task(task::TaskCommand),
@@ -155,6 +158,7 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Logs(args) => ask::logs(&args),
         Command::Run(args) => runtime()?.block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
+        Command::Image(args) => image::image(&args),
         Command::Task(command) => task::task(command),
         Command::Kill(args) => runtime()?.block_on(run::kill(args)),
     }

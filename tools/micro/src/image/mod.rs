@@ -1,0 +1,241 @@
+//! `micro image`: everything that a board runs, built and laid out by its map, and native tasks that fit its slots.
+//!
+//! Nothing here is in the finished node: the kernel finds the programs by their headers, and a task's image tells its
+//! slot how to move it. What does not fit is found here, with the name of what it is.
+
+mod report;
+mod tasks;
+mod toolchain;
+mod wrap;
+
+use anyhow::{Context, Result, bail};
+use image::board::{Map, Place};
+use image::relocation::{Moved, relocate, split};
+use image::tbf::{Change, Header, changed};
+use image::{elf, relocation};
+use report::{Report, Row};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolchain::{Build, Toolchain};
+
+#[derive(clap::Args)]
+pub struct ImageArgs {
+    /// The board: a folder in boards/
+    board: String,
+    /// Build this example task for the board's slots instead of the board's image; again for more
+    #[arg(long, value_name = "NAME")]
+    task: Vec<String>,
+    /// Where to put what is built [default: image-BOARD]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Build by this map instead of boards/BOARD/map.toml
+    #[arg(long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Build the programs, but not the kernel
+    #[arg(long, conflicts_with = "task")]
+    without_kernel: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A board, and what builds for it.
+struct Board {
+    name: String,
+    /// The boards workspace.
+    dir: PathBuf,
+    map: Map,
+    places: Vec<Place>,
+    toolchain: Toolchain,
+}
+
+pub fn image(args: &ImageArgs) -> Result<ExitCode> {
+    let dir = workspace(&args.board)?;
+    let path = args.map.clone().unwrap_or_else(|| dir.join(&args.board).join("map.toml"));
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let map = Map::parse(&text).with_context(|| path.display().to_string())?;
+    let places = map.places().with_context(|| path.display().to_string())?;
+    let own_library = !args.task.is_empty() && !tasks::flags(&map.target).is_empty();
+    let toolchain = Toolchain::find(&map.target, own_library)?;
+    let board = Board { name: args.board.clone(), dir, map, places, toolchain };
+    let out = args.out.clone().unwrap_or_else(|| format!("image-{}", args.board).into());
+    std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
+    if args.task.is_empty() {
+        let report = board.image(&out, !args.without_kernel)?;
+        report.print(args.json)?;
+    } else {
+        let rows = args.task.iter().map(|task| board.task(task, &out)).collect::<Result<Vec<_>>>()?;
+        tasks::print(&rows, args.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The boards workspace, from here or from a folder above.
+fn workspace(board: &str) -> Result<PathBuf> {
+    let here = std::env::current_dir()?;
+    let found = here.ancestors().map(|dir| dir.join("boards")).find(|dir| dir.join("Cargo.toml").is_file());
+    let dir = found.with_context(|| {
+        format!("{}: no folder boards here or above: start it in the sources", here.display())
+    })?;
+    if !dir.join(board).is_dir() {
+        bail!("{}: no board {board}", dir.display());
+    }
+    Ok(dir)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    std::fs::write(path, bytes).with_context(|| path.display().to_string())
+}
+
+/// Where a program is linked to.
+fn linked_at(place: &Place, moved: Moved) -> [(&'static str, String); 4] {
+    [
+        ("LIBTOCK_LINKER_FLASH", format!("{:#x}", place.flash.start.wrapping_add(moved.flash))),
+        ("LIBTOCK_LINKER_FLASH_LENGTH", format!("{:#x}", place.flash.len)),
+        ("LIBTOCK_LINKER_RAM", format!("{:#x}", place.ram.start.wrapping_add(moved.ram))),
+        ("LIBTOCK_LINKER_RAM_LENGTH", format!("{:#x}", place.own_ram)),
+    ]
+}
+
+/// That what is built is where it should be, and not more than there is room for.
+fn fits(place: &Place, header: &Header, ram: u32) -> Result<()> {
+    let at = (header.flash_start(), header.fixed_ram);
+    if at != (Some(place.flash.start), Some(place.ram.start)) {
+        let shown = |at: Option<u32>| at.map_or("nowhere".to_owned(), |at| format!("{at:#x}"));
+        bail!(
+            "{}: linked to flash {} and memory {}, and the map has {:#x} and {:#x}: does its build script use \
+             LIBTOCK_LINKER_FLASH and LIBTOCK_LINKER_RAM?",
+            place.name,
+            shown(at.0),
+            shown(at.1),
+            place.flash.start,
+            place.ram.start
+        );
+    }
+    room(&place.name, header, ram, place)
+}
+
+/// That a program is not more than there is room for in its place.
+fn room(name: &str, header: &Header, ram: u32, place: &Place) -> Result<()> {
+    if header.total_len > place.flash.len as usize {
+        bail!("{name}: {} bytes of flash, and the map has {} for it", header.total_len, place.flash.len);
+    }
+    if ram > place.own_ram {
+        bail!(
+            "{name}: {ram} bytes of memory, and the map has {} for it, of which the kernel keeps {}",
+            place.ram.len,
+            place.ram.len - place.own_ram
+        );
+    }
+    Ok(())
+}
+
+impl Board {
+    /// Builds the kernel and all programs.
+    fn image(&self, out: &Path, with_kernel: bool) -> Result<Report> {
+        let mut report = Report::new(&self.name, &self.map);
+        if with_kernel {
+            report.kernel = Some(self.kernel(out)?);
+        }
+        let mut programs = Vec::new();
+        for (app, place) in self.map.apps.iter().zip(&self.places) {
+            let build = Build {
+                package: &app.package,
+                bin: &app.bin,
+                env: &linked_at(place, Moved::default()),
+                rustflags: &[],
+            };
+            let wrapped = wrap::wrap(&self.toolchain.build(&self.dir, &build)?, &place.name)?;
+            let header = Header::parse(&wrapped.tbf)?;
+            fits(place, &header, wrapped.ram)?;
+            programs.extend(filled(&wrapped.tbf, place)?);
+            report.rows.push(Row::new(
+                place,
+                header.total_len as u32,
+                wrapped.ram,
+                (app.flash_budget, app.ram_budget),
+            ));
+        }
+        let slots = self.places.get(self.map.apps.len()..).unwrap_or_default();
+        if let Some(first) = slots.first() {
+            for place in slots {
+                let (tbf, ram) = self.placeholder(first, place)?;
+                let header = Header::parse(&tbf)?;
+                fits(place, &header, ram)?;
+                programs.extend(filled(&tbf, place)?);
+                report.rows.push(Row::new(place, header.total_len as u32, ram, (0, 0)));
+            }
+        }
+        write(&out.join("apps.bin"), &programs)?;
+        write(&out.join("map.json"), serde_json::to_string_pretty(&report.json())?.as_bytes())?;
+        report.out = out.display().to_string();
+        Ok(report)
+    }
+
+    /// Builds the kernel: how much it takes of its ROM and RAM.
+    fn kernel(&self, out: &Path) -> Result<(u32, u32)> {
+        let kernel = &self.map.kernel;
+        let build = Build { package: &kernel.package, bin: &kernel.bin, env: &[], rustflags: &[] };
+        let executable = self.toolchain.build(&self.dir, &build)?;
+        let segments = wrap::segments(&executable)?;
+        let used = elf::stored(&segments, kernel.rom.start).filter(|used| *used <= kernel.rom.len);
+        let Some(used) = used else {
+            bail!(
+                "the kernel is not stored in its ROM of {} bytes at {:#x}",
+                kernel.rom.len,
+                kernel.rom.start
+            );
+        };
+        let ends = segments.iter().filter(|segment| segment.writable && segment.size > 0);
+        let end = ends.map(|segment| u64::from(segment.address) + u64::from(segment.size)).max().unwrap_or(0);
+        if end > kernel.ram.end() {
+            bail!("the kernel's memory ends at {end:#x}, and the map ends it at {:#x}", kernel.ram.end());
+        }
+        std::fs::copy(&executable, out.join("kernel.elf")).with_context(|| out.display().to_string())?;
+        Ok((used, (end.saturating_sub(kernel.ram.start.into())) as u32))
+    }
+
+    /// What a slot holds at first: a task that is linked for the first slot, and moved from there as a slot moves tasks.
+    fn placeholder(&self, first: &Place, place: &Place) -> Result<(Vec<u8>, u32)> {
+        let (image, ram) = self.relocatable(&self.map.slots.bin, &place.name, first)?;
+        let header = Header::parse(&image)?;
+        let (binary, places) = split(&image, &header)?;
+        let mut binary = binary.to_vec();
+        let moved = Moved {
+            flash: place.flash.start.wrapping_sub(first.flash.start),
+            ram: place.ram.start.wrapping_sub(first.ram.start),
+        };
+        relocate(&mut binary, &places, moved);
+        let there = Change {
+            flash_start: Some(place.flash.start),
+            ram_start: Some(place.ram.start),
+            ..Change::default()
+        };
+        Ok((changed(&binary, there)?, ram))
+    }
+
+    /// A task of the slots' package linked for a slot, with the table that lets it run in every other, and its memory.
+    fn relocatable(&self, bin: &str, name: &str, place: &Place) -> Result<(Vec<u8>, u32)> {
+        let package = &self.map.slots.package;
+        let link = |moved| {
+            let env = linked_at(place, moved);
+            let build = Build { package, bin, env: &env, rustflags: tasks::flags(&self.map.target) };
+            wrap::wrap(&self.toolchain.build(&self.dir, &build)?, name)
+        };
+        let (still, moves) = (Moved::default(), relocation::MOVES);
+        let base = link(still)?;
+        let flash = link(Moved { ram: 0, ..moves })?;
+        let ram = link(Moved { flash: 0, ..moves })?;
+        let sized = |tbf: &[u8]| changed(tbf, Change { ram: Some(base.ram), ..Change::default() });
+        let (base_tbf, flash, ram) = (sized(&base.tbf)?, sized(&flash.tbf)?, sized(&ram.tbf)?);
+        let links = relocation::Links { base: &base_tbf, flash: &flash, ram: &ram };
+        let image = links.image().with_context(|| format!("{bin}: cannot be made relocatable"))?;
+        Ok((image, base.ram))
+    }
+}
+
+/// A Tock binary that takes all of its place.
+fn filled(tbf: &[u8], place: &Place) -> Result<Vec<u8>> {
+    let whole = Change { total_len: Some(place.flash.len), ram: Some(place.own_ram), ..Change::default() };
+    changed(tbf, whole).with_context(|| place.name.clone())
+}

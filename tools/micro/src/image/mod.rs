@@ -10,9 +10,9 @@ mod wrap;
 
 use anyhow::{Context, Result, bail};
 use image::board::{Map, Place};
+use image::elf;
 use image::relocation::{Moved, relocate, split};
 use image::tbf::{Change, Header, changed};
-use image::{elf, relocation};
 use report::{Report, Row};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,13 +59,14 @@ pub fn image(args: &ImageArgs) -> Result<ExitCode> {
     let toolchain = Toolchain::find(&map.target, own_library)?;
     let board = Board { name: args.board.clone(), dir, map, places, toolchain };
     let out = args.out.clone().unwrap_or_else(|| format!("image-{}", args.board).into());
+    wrap::is_there()?;
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
     if args.task.is_empty() {
         let report = board.image(&out, !args.without_kernel)?;
         report.print(args.json)?;
     } else {
-        let rows = args.task.iter().map(|task| board.task(task, &out)).collect::<Result<Vec<_>>>()?;
-        tasks::print(&rows, args.json)?;
+        let built = tasks::build(&board, &args.task, &out)?;
+        tasks::print(&built, args.json)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,27 +140,19 @@ impl Board {
         }
         let mut programs = Vec::new();
         for (app, place) in self.map.apps.iter().zip(&self.places) {
-            let build = Build {
-                package: &app.package,
-                bin: &app.bin,
-                env: &linked_at(place, Moved::default()),
-                rustflags: &[],
-            };
-            let wrapped = wrap::wrap(&self.toolchain.build(&self.dir, &build)?, &place.name)?;
+            let executable = self.build(&app.package, &app.bin, &linked_at(place, Moved::default()))?;
+            let wrapped = wrap::wrap(&executable, &place.name)?;
             let header = Header::parse(&wrapped.tbf)?;
             fits(place, &header, wrapped.ram)?;
             programs.extend(filled(&wrapped.tbf, place)?);
-            report.rows.push(Row::new(
-                place,
-                header.total_len as u32,
-                wrapped.ram,
-                (app.flash_budget, app.ram_budget),
-            ));
+            let budget = (app.flash_budget, app.ram_budget);
+            report.rows.push(Row::new(place, header.total_len as u32, wrapped.ram, budget));
         }
-        let slots = self.places.get(self.map.apps.len()..).unwrap_or_default();
+        let slots = self.slots();
         if let Some(first) = slots.first() {
-            for place in slots {
-                let (tbf, ram) = self.placeholder(first, place)?;
+            let links = tasks::link(self, &[&self.map.slots.bin], first)?;
+            for (place, links) in slots.iter().zip(links.iter().cycle()) {
+                let (tbf, ram) = placeholder(links, first, place)?;
                 let header = Header::parse(&tbf)?;
                 fits(place, &header, ram)?;
                 programs.extend(filled(&tbf, place)?);
@@ -175,8 +168,7 @@ impl Board {
     /// Builds the kernel: how much it takes of its ROM and RAM.
     fn kernel(&self, out: &Path) -> Result<(u32, u32)> {
         let kernel = &self.map.kernel;
-        let build = Build { package: &kernel.package, bin: &kernel.bin, env: &[], rustflags: &[] };
-        let executable = self.toolchain.build(&self.dir, &build)?;
+        let executable = self.build(&kernel.package, &kernel.bin, &[])?;
         let segments = wrap::segments(&executable)?;
         let used = elf::stored(&segments, kernel.rom.start).filter(|used| *used <= kernel.rom.len);
         let Some(used) = used else {
@@ -195,43 +187,35 @@ impl Board {
         Ok((used, (end.saturating_sub(kernel.ram.start.into())) as u32))
     }
 
-    /// What a slot holds at first: a task that is linked for the first slot, and moved from there as a slot moves tasks.
-    fn placeholder(&self, first: &Place, place: &Place) -> Result<(Vec<u8>, u32)> {
-        let (image, ram) = self.relocatable(&self.map.slots.bin, &place.name, first)?;
-        let header = Header::parse(&image)?;
-        let (binary, places) = split(&image, &header)?;
-        let mut binary = binary.to_vec();
-        let moved = Moved {
-            flash: place.flash.start.wrapping_sub(first.flash.start),
-            ram: place.ram.start.wrapping_sub(first.ram.start),
-        };
-        relocate(&mut binary, &places, moved);
-        let there = Change {
-            flash_start: Some(place.flash.start),
-            ram_start: Some(place.ram.start),
-            ..Change::default()
-        };
-        Ok((changed(&binary, there)?, ram))
+    /// The places of the slots.
+    fn slots(&self) -> &[Place] {
+        self.places.get(self.map.apps.len()..).unwrap_or_default()
     }
 
-    /// A task of the slots' package linked for a slot, with the table that lets it run in every other, and its memory.
-    fn relocatable(&self, bin: &str, name: &str, place: &Place) -> Result<(Vec<u8>, u32)> {
-        let package = &self.map.slots.package;
-        let link = |moved| {
-            let env = linked_at(place, moved);
-            let build = Build { package, bin, env: &env, rustflags: tasks::flags(&self.map.target) };
-            wrap::wrap(&self.toolchain.build(&self.dir, &build)?, name)
-        };
-        let (still, moves) = (Moved::default(), relocation::MOVES);
-        let base = link(still)?;
-        let flash = link(Moved { ram: 0, ..moves })?;
-        let ram = link(Moved { flash: 0, ..moves })?;
-        let sized = |tbf: &[u8]| changed(tbf, Change { ram: Some(base.ram), ..Change::default() });
-        let (base_tbf, flash, ram) = (sized(&base.tbf)?, sized(&flash.tbf)?, sized(&ram.tbf)?);
-        let links = relocation::Links { base: &base_tbf, flash: &flash, ram: &ram };
-        let image = links.image().with_context(|| format!("{bin}: cannot be made relocatable"))?;
-        Ok((image, base.ram))
+    fn build(&self, package: &str, bin: &str, env: &[(&str, String)]) -> Result<PathBuf> {
+        let build = Build { package, bins: &[bin], env, rustflags: &[] };
+        let built = self.toolchain.build(&self.dir, &build)?;
+        built.into_iter().next().context("cargo built nothing")
     }
+}
+
+/// What a slot holds at first: a task that is linked for the first slot, and moved from there as a slot moves tasks.
+fn placeholder(links: &tasks::Linked, first: &Place, place: &Place) -> Result<(Vec<u8>, u32)> {
+    let (image, ram) = links.image(&place.name)?;
+    let header = Header::parse(&image)?;
+    let (binary, places) = split(&image, &header)?;
+    let mut binary = binary.to_vec();
+    let moved = Moved {
+        flash: place.flash.start.wrapping_sub(first.flash.start),
+        ram: place.ram.start.wrapping_sub(first.ram.start),
+    };
+    relocate(&mut binary, &places, moved);
+    let there = Change {
+        flash_start: Some(place.flash.start),
+        ram_start: Some(place.ram.start),
+        ..Change::default()
+    };
+    Ok((changed(&binary, there)?, ram))
 }
 
 /// A Tock binary that takes all of its place.

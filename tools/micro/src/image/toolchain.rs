@@ -16,10 +16,10 @@ pub struct Toolchain {
     from_sources: bool,
 }
 
-/// Which executable of which package, and what its build is told.
+/// Which executables of which package, and what their build is told.
 pub struct Build<'a> {
     pub package: &'a str,
-    pub bin: &'a str,
+    pub bins: &'a [&'a str],
     pub env: &'a [(&'a str, String)],
     pub rustflags: &'a [&'a str],
 }
@@ -52,11 +52,12 @@ impl Toolchain {
         )
     }
 
-    /// Builds an executable of the boards workspace in `dir`, and gives where it is.
-    pub fn build(&self, dir: &Path, build: &Build<'_>) -> Result<PathBuf> {
+    /// Builds executables of the boards workspace in `dir`, and gives where they are.
+    pub fn build(&self, dir: &Path, build: &Build<'_>) -> Result<Vec<PathBuf>> {
         let mut cargo = Command::new("cargo");
         cargo.current_dir(dir).args(["build", "--release", "--message-format=json-render-diagnostics"]);
-        cargo.args(["--target", &self.target, "-p", build.package, "--bin", build.bin]);
+        cargo.args(["--target", &self.target, "-p", build.package]);
+        cargo.args(build.bins.iter().flat_map(|bin| ["--bin", bin]));
         if !build.rustflags.is_empty() {
             let flags: Vec<_> = build.rustflags.iter().map(|flag| format!("{flag:?}")).collect();
             cargo.args(["--config", &format!("target.{}.rustflags=[{}]", self.target, flags.join(","))]);
@@ -83,18 +84,19 @@ impl Toolchain {
             .output()
             .context("cargo: cannot be started")?;
         if !output.status.success() {
-            bail!("{}: `cargo build -p {} --bin {}` failed", dir.display(), build.package, build.bin);
+            let bins = build.bins.join(" --bin ");
+            bail!("{}: `cargo build -p {} --bin {bins}` failed", dir.display(), build.package);
         }
         let messages = String::from_utf8_lossy(&output.stdout);
-        let executable = messages
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .find_map(|message| {
-                let ours = message["target"]["name"] == build.bin;
-                message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
-            });
-        executable
-            .with_context(|| format!("cargo names no executable {} of package {}", build.bin, build.package))
+        let messages: Vec<Value> =
+            messages.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let executable = |bin: &&str| {
+            let ours = messages.iter().filter(|message| message["target"]["name"] == **bin);
+            let path = ours.filter_map(|message| message["executable"].as_str()).next_back();
+            path.map(PathBuf::from)
+                .with_context(|| format!("cargo names no executable {bin} of package {}", build.package))
+        };
+        build.bins.iter().map(executable).collect()
     }
 }
 

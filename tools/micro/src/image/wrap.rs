@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use image::elf::{self, Segment};
 use image::tbf;
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -20,6 +21,25 @@ pub fn segments(executable: &Path) -> Result<Vec<Segment>> {
     elf::segments(&bytes).with_context(|| executable.display().to_string())
 }
 
+/// elf2tab, and how to name it.
+fn program() -> (OsString, String) {
+    let program = std::env::var_os("ELF2TAB").unwrap_or_else(|| "elf2tab".into());
+    let shown = program.to_string_lossy().into_owned();
+    (program, shown)
+}
+
+/// Whether there is an elf2tab, before anything is built for it.
+pub fn is_there() -> Result<()> {
+    let (program, shown) = program();
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    match output {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("{shown}: not found; `cargo install elf2tab` installs it, and ELF2TAB names another place")
+        }
+        output => output.with_context(|| shown).map(drop),
+    }
+}
+
 /// Makes a Tock binary of that name.
 pub fn wrap(executable: &Path, name: &str) -> Result<Wrapped> {
     let ram = elf::ram(&segments(executable)?);
@@ -27,20 +47,14 @@ pub fn wrap(executable: &Path, name: &str) -> Result<Wrapped> {
     let dir = tempfile::tempdir()?;
     let input = dir.path().join("app.elf");
     std::fs::copy(executable, &input).with_context(|| executable.display().to_string())?;
-    let program = std::env::var_os("ELF2TAB").unwrap_or_else(|| "elf2tab".into());
-    let shown = program.to_string_lossy().into_owned();
-    let output = Command::new(&program)
+    let (program, shown) = program();
+    let output = Command::new(program)
         .args(["--deterministic", "--package-name", name, "--output-file"])
         .arg(dir.path().join("app.tab"))
         .arg(&input)
         .stdin(Stdio::null())
-        .output();
-    let output = match output {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{shown}: not found; `cargo install elf2tab` installs it, and ELF2TAB names another place")
-        }
-        output => output.with_context(|| shown.clone())?,
-    };
+        .output()
+        .with_context(|| shown.clone())?;
     if !output.status.success() {
         bail!("{shown} {}: {}", executable.display(), String::from_utf8_lossy(&output.stderr).trim_end());
     }

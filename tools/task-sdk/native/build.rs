@@ -28,10 +28,13 @@ fn main() {
 
 fn address(variable: &str) -> u32 {
     println!("cargo:rerun-if-env-changed={variable}");
-    let text = env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: it says where the task is linked to, as 0x80500000"));
-    let digits = text.strip_prefix("0x").unwrap_or_else(|| panic!("{variable}={text}: not a number like 0x80500000"));
-    let address = u32::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{variable}={text}: {error}"));
+    let text = env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: it says where the task is linked to, as 0x80500000")
+    });
+    let digits =
+        text.strip_prefix("0x").unwrap_or_else(|| panic!("{variable}={text}: not a number like 0x80500000"));
+    let address =
+        u32::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{variable}={text}: {error}"));
     assert!(address % 4096 == 0, "{variable}={text}: not a multiple of 4096, by which a slot moves");
     address
 }

@@ -49,7 +49,8 @@ pub fn wrap(executable: &Path, name: &str) -> Result<Wrapped> {
     std::fs::copy(executable, &input).with_context(|| executable.display().to_string())?;
     let (program, shown) = program();
     let output = Command::new(program)
-        .args(["--deterministic", "--package-name", name, "--output-file"])
+        .args(["--deterministic", "--kernel-major", "2", "--kernel-minor", "1", "--package-name", name])
+        .arg("--output-file")
         .arg(dir.path().join("app.tab"))
         .arg(&input)
         .stdin(Stdio::null())

@@ -91,13 +91,15 @@ extern "C" fn micro_stopping() -> i32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn micro_kv_get(key: *const u8, key_len: usize, out: *mut u8, out_len: usize) -> i32 {
-    let (key, out) = unsafe { (slice::from_raw_parts(key, key_len), slice::from_raw_parts_mut(out, out_len)) };
+    let (key, out) =
+        unsafe { (slice::from_raw_parts(key, key_len), slice::from_raw_parts_mut(out, out_len)) };
     task(|task| task.kv_get(key, out))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn micro_kv_set(key: *const u8, key_len: usize, value: *const u8, value_len: usize) -> i32 {
-    let (key, value) = unsafe { (slice::from_raw_parts(key, key_len), slice::from_raw_parts(value, value_len)) };
+    let (key, value) =
+        unsafe { (slice::from_raw_parts(key, key_len), slice::from_raw_parts(value, value_len)) };
     task(|task| task.kv_set(key, value))
 }
 

@@ -36,7 +36,10 @@ macro_rules! start {
 }
 
 #[cfg(target_os = "none")]
-#[allow(unsafe_code, reason = "the process's first and last steps are what libtock's runtime leaves to the program")]
+#[allow(
+    unsafe_code,
+    reason = "the process's first and last steps are what libtock's runtime leaves to the program"
+)]
 mod process {
     use libtock_platform::Syscalls;
     use libtock_runtime::TockSyscalls;

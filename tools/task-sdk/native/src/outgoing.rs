@@ -28,7 +28,11 @@ impl Outgoing {
     /// Sends the first piece of a message, and what more there is room for. What is left waits here. `send` is given a
     /// piece and whether more follows. An error of the first piece is that of the message, of which nothing is sent;
     /// there must not be another one, and it must not be longer than [`MESSAGE_MAX`].
-    pub fn begin<E>(&mut self, bytes: &[u8], send: &mut impl FnMut(&[u8], bool) -> Result<(), E>) -> Result<(), E> {
+    pub fn begin<E>(
+        &mut self,
+        bytes: &[u8],
+        send: &mut impl FnMut(&[u8], bool) -> Result<(), E>,
+    ) -> Result<(), E> {
         let (first, rest) = bytes.split_at(bytes.len().min(PIECE_MAX));
         send(first, !rest.is_empty())?;
         for (room, byte) in self.bytes.iter_mut().zip(rest) {

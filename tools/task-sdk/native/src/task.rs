@@ -24,14 +24,22 @@ const LOG_MAX: usize = 1024;
 const PATIENCE_MS: u32 = 1_000;
 /// How often it is looked for room, milliseconds.
 const LOOK_MS: u32 = 10;
+/// How often it is looked for the order to stop where there may be no news of it, milliseconds.
+const ORDERS_MS: u32 = 250;
+/// Attempts to get rid of the rest of a message without a clock.
+const ATTEMPTS: u32 = 10_000;
 
 /// What is between the interface and the capsule.
 pub struct Task<S> {
     clock: Clock,
     outgoing: Outgoing,
-    /// The message that is coming in, as far as it came.
+    /// The message that is coming in, as far as it came, and whether that is all of it.
     incoming: [u8; MESSAGE_MAX],
     incoming_len: usize,
+    incoming_whole: bool,
+    /// It has asked for a message or whether it is to stop. A task that does not is ended without warning, as the capsule
+    /// knows by whether orders are taken.
+    listens: bool,
     document: [u8; DOCUMENT_MAX],
     document_len: Option<usize>,
     values: Values,
@@ -72,6 +80,8 @@ impl<S: Syscalls> Task<S> {
             outgoing: Outgoing::new(),
             incoming: [0; MESSAGE_MAX],
             incoming_len: 0,
+            incoming_whole: false,
+            listens: false,
             document: [0; DOCUMENT_MAX],
             document_len: None,
             values: Values::new(),
@@ -80,8 +90,12 @@ impl<S: Syscalls> Task<S> {
         }
     }
 
-    pub fn time_ms(&mut self) -> u64 {
+    fn now_ms(&mut self) -> u64 {
         self.clock.ms::<S>()
+    }
+
+    pub fn time_ms(&mut self) -> u64 {
+        if self.granted(Capabilities::TIME) { self.now_ms() } else { 0 }
     }
 
     fn record(&self) -> Option<TaskRecord> {
@@ -90,27 +104,40 @@ impl<S: Syscalls> Task<S> {
         TaskRecord::from_bytes(&bytes)
     }
 
+    /// The kernel has the alarm for whoever may sleep or tell the time; which of them, is seen here.
+    fn granted(&self, capability: u16) -> bool {
+        self.record().is_some_and(|record| Capabilities(record.capabilities).has(capability))
+    }
+
+    fn left_ms(&self) -> Option<u32> {
+        self.record().map(|record| record.stop_ms).filter(|left| *left != u32::MAX)
+    }
+
     pub fn stopping(&mut self) -> i32 {
+        self.listens = true;
         self.go_on();
-        match self.record() {
-            Some(record) if record.stop_ms != u32::MAX => i32::try_from(record.stop_ms).unwrap_or(i32::MAX),
-            _ => -1,
-        }
+        self.hear();
+        self.left_ms().map_or(-1, |left| i32::try_from(left).unwrap_or(i32::MAX))
     }
 
     /// Asks `poll` now and at all news until it has something, at most for so many milliseconds and at once where there
     /// is no alarm. What is left of a message is sent meanwhile.
     fn wait_for<T>(&mut self, ms: u32, mut poll: impl FnMut(&mut Self) -> Option<T>) -> Option<T> {
         // The clock cuts fractions off: one more makes it at least as long.
-        let end = self.time_ms() + u64::from(ms) + u64::from(ms > 0);
+        let end = self.now_ms() + u64::from(ms) + u64::from(ms > 0);
         Ear::listen::<S, _>(|ear| {
             loop {
                 self.go_on();
                 if let Some(found) = poll(self) {
                     return Some(found);
                 }
-                let left = u32::try_from(end.saturating_sub(self.time_ms())).unwrap_or(u32::MAX);
-                let step = if self.outgoing.is_empty() { left } else { left.min(LOOK_MS) };
+                let left = u32::try_from(end.saturating_sub(self.now_ms())).unwrap_or(u32::MAX);
+                // There is no second news while something is left to take, and one message is all that is kept here.
+                let step = match self.incoming_whole {
+                    _ if !self.outgoing.is_empty() => left.min(LOOK_MS),
+                    true => left.min(ORDERS_MS),
+                    false => left,
+                };
                 if left == 0 || !ear.wait::<S>(step) {
                     return None;
                 }
@@ -119,7 +146,12 @@ impl<S: Syscalls> Task<S> {
     }
 
     pub fn sleep_ms(&mut self, ms: u32) {
-        self.wait_for(ms, |task| (task.stopping() >= 0).then_some(()));
+        if self.granted(Capabilities::SLEEP) {
+            self.wait_for(ms, |task| {
+                task.hear();
+                task.left_ms().filter(|_| task.listens)
+            });
+        }
     }
 
     fn send(piece: &[u8], more: bool) -> Result<(), ErrorCode> {
@@ -133,6 +165,13 @@ impl<S: Syscalls> Task<S> {
     /// Waits for the rest of a message to go, but not for long.
     pub fn flush(&mut self) {
         self.wait_for(PATIENCE_MS, |task| task.outgoing.is_empty().then_some(()));
+        // Without an alarm nothing was waited for: the agent runs between two calls, if it has to.
+        for _ in 0..ATTEMPTS {
+            if self.outgoing.is_empty() {
+                return;
+            }
+            self.go_on();
+        }
     }
 
     pub fn message(&mut self, bytes: &[u8]) -> i32 {
@@ -167,8 +206,8 @@ impl<S: Syscalls> Task<S> {
         if let Some(done) = go_on() {
             return done;
         }
-        let until = self.time_ms() + u64::from(PATIENCE_MS);
-        while self.time_ms() < until && Ear::listen::<S, _>(|ear| ear.wait::<S>(LOOK_MS)) {
+        let until = self.now_ms() + u64::from(PATIENCE_MS);
+        while self.now_ms() < until && Ear::listen::<S, _>(|ear| ear.wait::<S>(LOOK_MS)) {
             if let Some(done) = go_on() {
                 return done;
             }
@@ -176,11 +215,11 @@ impl<S: Syscalls> Task<S> {
         FULL
     }
 
-    /// Takes orders until a message is whole: its length.
-    fn order(&mut self) -> Option<usize> {
+    /// Takes orders until there are none, or a message is whole.
+    fn hear(&mut self) {
         let mut piece = [0; PIECE_MAX];
-        loop {
-            let (kind, len) = driver::take::<S>(SlotCall::Take, &mut piece).ok().filter(|(kind, _)| *kind != 0)?;
+        while self.listens && !self.incoming_whole {
+            let Ok((kind @ 1.., len)) = driver::take::<S>(SlotCall::Take, &mut piece) else { return };
             if kind != down::MESSAGE && kind != down::MESSAGE_PART {
                 // That it is to stop, its record says too.
                 continue;
@@ -188,22 +227,23 @@ impl<S: Syscalls> Task<S> {
             let piece = piece.get(..len as usize).unwrap_or(&piece);
             let room = self.incoming.get_mut(self.incoming_len..).unwrap_or_default();
             self.incoming_len += (copied(piece, room) as usize).min(room.len());
-            if kind == down::MESSAGE {
-                return Some(core::mem::take(&mut self.incoming_len));
-            }
+            self.incoming_whole = kind == down::MESSAGE;
         }
     }
 
     pub fn receive(&mut self, buffer: &mut [u8], wait_ms: u32) -> i32 {
-        let granted = self.record().is_some_and(|record| Capabilities(record.capabilities).has(Capabilities::MESSAGE));
-        if !granted {
+        if !self.granted(Capabilities::MESSAGE) {
             return NOT_GRANTED;
         }
-        let came = self.wait_for(wait_ms, |task| {
-            let came = task.order();
-            came.map(Some).or_else(|| (task.stopping() >= 0).then_some(None))
+        self.listens = true;
+        self.wait_for(wait_ms, |task| {
+            task.hear();
+            (task.incoming_whole || task.left_ms().is_some()).then_some(())
         });
-        let len = came.flatten().unwrap_or(0);
+        if !core::mem::take(&mut self.incoming_whole) {
+            return 0;
+        }
+        let len = core::mem::take(&mut self.incoming_len);
         let message = self.incoming.get(..len).unwrap_or_default();
         // What does not fit is cut, and what was copied is what is told.
         copied(message, buffer).min(buffer.len() as i32)

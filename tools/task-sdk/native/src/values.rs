@@ -134,9 +134,15 @@ mod tests {
     #[test]
     fn what_is_kept_survives_storage() {
         let mut values = Values::new();
-        assert_eq!((values.set(b"a", b"1"), values.set(b"bb", b""), values.set(b"a", b"22")), (Ok(()), Ok(()), Ok(())));
+        assert_eq!(
+            (values.set(b"a", b"1"), values.set(b"bb", b""), values.set(b"a", b"22")),
+            (Ok(()), Ok(()), Ok(()))
+        );
         let mut again = loaded(values.stored());
-        assert_eq!((again.get(b"a"), again.get(b"bb"), again.get(b"c")), (Some(&b"22"[..]), Some(&b""[..]), None));
+        assert_eq!(
+            (again.get(b"a"), again.get(b"bb"), again.get(b"c")),
+            (Some(&b"22"[..]), Some(&b""[..]), None)
+        );
         assert!(again.delete(b"bb") && !again.delete(b"bb"));
         assert_eq!(loaded(again.stored()).get(b"bb"), None);
     }

@@ -8,11 +8,11 @@ use grants::syscall::DRIVER;
 use libtock_platform::Syscalls;
 use libtock_runtime::TockSyscalls;
 
-/// Drivers by Tock's numbers (`capsules/core/src/driver.rs`): console, LED, button, ADC, debug, app loader, process
-/// console, temperature, random numbers, CRC, IPC, raw radio, UDP, Thread, network tap, storage, key and value.
-const DRIVERS: [u32; 16] = [
-    0x1, 0x2, 0x3, 0x5, 0x8, 0x1_0000, 0x1_0001, 0x3_0000, 0x3_0001, 0x3_0002, 0x3_0003, 0x3_0007, 0x4_0001, 0x5_0001, 0x5_0003,
-    0x6_0000,
+/// Drivers by Tock's numbers (`capsules/core/src/driver.rs`): console, LED, button, GPIO, ADC, debug, IPC, app loader, raw
+/// radio, UDP, network tap, checksums, HMAC, storage of apps and of the node, SD card, keys and values, temperature.
+const DRIVERS: [u32; 18] = [
+    0x1, 0x2, 0x3, 0x4, 0x5, 0x8, 0x1_0000, 0x1_0001, 0x3_0001, 0x3_0002, 0x3_0007, 0x4_0002, 0x4_0003,
+    0x5_0000, 0x5_0001, 0x5_0002, 0x5_0003, 0x6_0000,
 ];
 /// Calls of the agent's, 1 to 16, and of the host's, 96 to 99.
 const OTHERS: [core::ops::Range<u32>; 2] = [1..17, 96..100];
@@ -21,7 +21,8 @@ fn refused(driver: u32, command: u32) -> bool {
     if TockSyscalls::command(driver, command, 0, 0).is_failure() {
         return true;
     }
-    let line = task_sdk::Line::new().text(b"driver ").number(driver).text(b" does ").number(command).text(b"\n");
+    let line =
+        task_sdk::Line::new().text(b"driver ").number(driver).text(b" does ").number(command).text(b"\n");
     let _ = task_sdk::log(line.bytes());
     false
 }

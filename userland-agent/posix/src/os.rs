@@ -278,7 +278,7 @@ fn refused(error: agent_wasm::StartError) -> StartError {
         Invalid { .. } | Limit { .. } | NoEntry(_) | WrongEntry(_) => Failure::Image,
         UnknownImport(_) | WrongImport(_) | NotGranted(_) => Failure::Capability,
         Memory { .. } => Failure::Memory,
-        NoSlot => Failure::Resources,
+        NoSlot | NoRoom { .. } => Failure::Resources,
     };
     StartError { failure, note: error.to_string() }
 }

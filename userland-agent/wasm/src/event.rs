@@ -152,6 +152,11 @@ pub enum StartError {
         /// Bytes granted.
         granted: u32,
     },
+    /// The node's heap is too full to load it, whatever its grant.
+    NoRoom {
+        /// Bytes that it takes to load it, about.
+        needs: usize,
+    },
     /// Every place is taken, or the task runs already.
     NoSlot,
 }
@@ -176,6 +181,7 @@ impl fmt::Display for StartError {
             Self::NoEntry(name) => write!(f, "no entry {name}() -> i32"),
             Self::WrongEntry(name) => write!(f, "not () -> i32: {name}"),
             Self::Memory { asked, granted } => write!(f, "needs {asked} B, granted {granted}"),
+            Self::NoRoom { needs } => write!(f, "node is full: needs {needs} B"),
             Self::NoSlot => f.write_str("no slot free"),
         }
     }

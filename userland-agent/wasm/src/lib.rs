@@ -18,6 +18,7 @@ pub mod abi;
 mod check;
 mod event;
 mod executor;
+mod heap;
 mod host;
 mod imports;
 pub mod inspect;

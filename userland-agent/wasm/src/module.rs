@@ -3,6 +3,7 @@
 use crate::abi;
 use crate::event::StartError;
 use crate::executor::Launch;
+use crate::heap;
 use crate::imports;
 use crate::inspect;
 use crate::kv::Kv;
@@ -92,11 +93,15 @@ impl State {
         self.memory + self.tables
     }
 
-    fn grow(&mut self, memory: usize, tables: usize) -> Result<bool, LimiterError> {
+    /// `block` is what the heap has to give for it in one piece.
+    fn grow(&mut self, memory: usize, tables: usize, block: usize) -> Result<bool, LimiterError> {
         let asked = memory.saturating_add(tables);
         if asked > self.mem_granted as usize {
             self.refused = Some(asked);
             return Err(LimiterError::ResourceLimiterDeniedAllocation);
+        }
+        if !heap::has_room(block) {
+            return Ok(false); // the node has it no longer: to the module that is the -1 of any machine
         }
         (self.memory, self.tables) = (memory, tables);
         self.mem_peak = self.mem_peak.max(asked);
@@ -107,14 +112,15 @@ impl State {
 impl ResourceLimiter for State {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false); // the module's own limit: `memory.grow` gives -1 as WebAssembly has it
         }
-        self.grow(desired, self.tables)
+        // Held in a `Vec` that at least doubles, beside its old place until it is copied.
+        self.grow(desired, self.tables, desired.max(current.saturating_mul(2)))
     }
 
     fn table_growing(
@@ -127,7 +133,11 @@ impl ResourceLimiter for State {
             return Ok(false);
         }
         let more = desired.saturating_sub(current).saturating_mul(TABLE_ELEMENT_BYTES);
-        self.grow(self.memory, self.tables.saturating_add(more))
+        self.grow(
+            self.memory,
+            self.tables.saturating_add(more),
+            desired.max(current.saturating_mul(2)).saturating_mul(TABLE_ELEMENT_BYTES),
+        )
     }
 
     fn instances(&self) -> usize {
@@ -161,6 +171,10 @@ pub(crate) fn load(launch: &Launch<'_>, fuel: u64, now_ms: u64) -> Result<Loaded
     let image = inspect::inspect(launch.image)?;
     let check = launch.check.as_ref().map(|check| check.entry);
     image.admit(launch.entry, check, launch.grant.capabilities, launch.grant.mem_bytes)?;
+    let needs = heap::load_bytes(&image);
+    if !heap::has_room(needs) {
+        return Err(StartError::NoRoom { needs });
+    }
     let (engine, module) = compile(launch.image, true)?;
     let failed = |error: Error| invalid(launch.image, &error);
     let mut store = Store::new(&engine, State::of(launch, now_ms));

@@ -82,22 +82,24 @@ impl<S: Syscalls> Kernel<'_, S> {
 
     /// Sleeps until something holds or a time has come; true if it holds. Never longer, whatever is lost.
     fn sleep(&self, until_ms: u64, holds: impl Fn() -> bool) -> bool {
-        while !holds() {
+        loop {
+            // What has happened already needs no alarm.
+            while !holds() && S::yield_no_wait() == YieldNoWaitReturn::Upcall {}
+            if holds() {
+                return true;
+            }
             let now = self.clock.now_ms();
             if now >= until_ms {
                 return false;
             }
             self.upcalls.alarm.set(false);
+            // Without an alarm there is no wake-up: look again and again rather than sleep for ever.
             if self.clock.arm(until_ms - now) {
                 while !holds() && !self.upcalls.alarm.get() {
                     S::yield_wait();
                 }
-            } else {
-                // Without an alarm there is no wake-up: look again and again rather than sleep for ever.
-                while S::yield_no_wait() == YieldNoWaitReturn::Upcall {}
             }
         }
-        true
     }
 
     /// What a slot was granted.

@@ -1,29 +1,16 @@
 //! When a module is asked whether it is well, and what its answers come to (src/checks/health_checker.cpp).
 
+use crate::engine::Call;
 use crate::event::Event;
 use node_proto::Check;
-use wasmi::{ResumableCallHostTrap, ResumableCallOutOfFuel, Val};
 
 /// A call of the check under way.
 pub(crate) enum Probe {
     /// There is none.
     Idle,
-    /// Nor yet: its function has to be translated first, for so much fuel.
-    Untranslated(u64),
-    OutOfFuel(ResumableCallOutOfFuel),
+    Ready(Call),
     /// A device has answered.
-    Suspended(ResumableCallHostTrap, Val),
-}
-
-impl Probe {
-    /// Fuel that its next operation costs, if that is known.
-    pub fn needs(&self) -> u64 {
-        match self {
-            Self::OutOfFuel(call) => call.required_fuel(),
-            Self::Untranslated(needs) => *needs,
-            Self::Idle | Self::Suspended(..) => 0,
-        }
-    }
+    Answered(Call, i32),
 }
 
 /// The check of one module.

@@ -5,7 +5,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use wasmi::{Error, TrapCode};
 
 #[cfg(doc)]
 use crate::abi;
@@ -75,26 +74,6 @@ pub enum Trap {
     StackOverflow,
     /// Something else; the text says what.
     Other(String),
-}
-
-impl Trap {
-    pub(crate) fn of(error: &Error) -> Self {
-        match error.as_trap_code() {
-            Some(TrapCode::UnreachableCodeReached) => Self::Unreachable,
-            Some(TrapCode::MemoryOutOfBounds) => Self::MemoryBounds,
-            Some(TrapCode::TableOutOfBounds) => Self::TableBounds,
-            Some(TrapCode::IndirectCallToNull) => Self::NullCall,
-            Some(TrapCode::BadSignature) => Self::CallType,
-            Some(TrapCode::IntegerDivisionByZero) => Self::DivideByZero,
-            Some(TrapCode::IntegerOverflow) => Self::Overflow,
-            Some(TrapCode::BadConversionToInteger) => Self::Conversion,
-            Some(TrapCode::StackOverflow) => Self::StackOverflow,
-            // The executor makes these into other events before they come here.
-            Some(TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited) | None => {
-                Self::Other(alloc::format!("{error}"))
-            }
-        }
-    }
 }
 
 impl fmt::Display for Trap {

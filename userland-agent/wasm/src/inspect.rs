@@ -5,9 +5,9 @@
 //! is valid is [`validate`]'s to say.
 
 use crate::abi::{self, Type};
+use crate::engine::{Chosen, Engine, has_floats as engine_has_floats};
 use crate::event::StartError;
 use crate::limits::*;
-use crate::module;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -135,12 +135,12 @@ pub fn inspect(image: &[u8]) -> Result<Image, StartError> {
 
 /// Whether the whole image is valid, its code included, as the executor has to know before it runs it.
 pub fn validate(image: &[u8]) -> Result<(), StartError> {
-    module::compile(image, true).map(drop)
+    Chosen::validate(image)
 }
 
 /// True for a valid image that counts with floats: a node without a unit for them does that in software.
 pub fn has_floats(image: &[u8]) -> bool {
-    module::compile(image, true).is_ok() && module::compile(image, false).is_err()
+    engine_has_floats(image)
 }
 
 /// The error of a fault at a known place.
@@ -150,7 +150,7 @@ pub(crate) fn invalid(image: &[u8], error: &BinaryReaderError) -> StartError {
 }
 
 /// The name of the section that a byte is in, as far as the sections before it can be read.
-fn section_at(image: &[u8], offset: usize) -> Option<&'static str> {
+pub(crate) fn section_at(image: &[u8], offset: usize) -> Option<&'static str> {
     const NAMES: [&str; 13] = [
         "custom",
         "type",

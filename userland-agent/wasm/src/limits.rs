@@ -31,5 +31,3 @@ pub const CALLS_MAX: usize = 128;
 /// Values on the interpreter's stack, 8 bytes each: locals and operands of all nested calls. More are a stack
 /// overflow. (What wasmi 1.1 calls bytes in its documentation are values in its code.)
 pub const STACK_VALUES_MAX: usize = 2_048;
-/// Values that a module's stack has room for from the start.
-pub(crate) const STACK_VALUES_MIN: usize = 256;

@@ -2,27 +2,22 @@
 
 use crate::abi;
 use crate::check::{Checker, Probe};
+use crate::engine::{Call, Chosen, Engine, Outcome, Which};
 use crate::event::{Event, Trap, Usage};
 use crate::executor::Launch;
+use crate::heap;
 use crate::host::{Host, HostError};
 use crate::kv::KvError;
-use crate::module::{Loaded, Pause, key_in, range};
-use alloc::vec::Vec;
+use crate::module::Loaded;
+use crate::state::{Pause, Piece, key};
 use grants::{Budget, Cause, Slot, SlotEvent};
-use wasmi::{Error, ResumableCall, ResumableCallHostTrap, ResumableCallOutOfFuel, Val};
 
 /// Where a module is in its run.
 enum Run {
-    Fresh,
-    /// The same, but its entry has to be translated first, for so much fuel: there is no call yet to go on with.
-    Untranslated(u64),
-    OutOfFuel(ResumableCallOutOfFuel),
+    /// Not begun, or out of fuel.
+    Ready(Call),
     /// Suspended in a call until a time, or until something comes.
-    Waiting {
-        call: ResumableCallHostTrap,
-        until_ms: u64,
-        wait: Wait,
-    },
+    Waiting { call: Call, until_ms: u64, wait: Wait },
     /// Ended, or being moved.
     Nothing,
 }
@@ -46,7 +41,7 @@ pub(crate) struct Task {
     loaded: Loaded,
     run: Run,
     /// The result of the call that the module is suspended in, once it is there.
-    input: Option<Val>,
+    input: Option<i32>,
     checker: Option<Checker>,
     budget: Budget,
     mem_granted: u32,
@@ -64,8 +59,8 @@ impl Task {
         Some(Self {
             task: launch.task,
             slot,
+            run: Run::Ready(loaded.engine.begin(Which::Entry)),
             loaded,
-            run: Run::Fresh,
             input: None,
             checker: launch.check.map(|check| Checker::new(&check, now_ms)),
             budget,
@@ -90,14 +85,14 @@ impl Task {
 
     /// Tells it to stop by a time; false if it cannot notice.
     pub fn stop(&mut self, at_ms: u64) -> bool {
-        let state = self.loaded.store.data_mut();
-        state.stop_at_ms = Some(state.stop_at_ms.map_or(at_ms, |held| held.min(at_ms)));
+        let stop_at_ms = &mut self.loaded.engine.state_mut().stop_at_ms;
+        *stop_at_ms = Some(stop_at_ms.map_or(at_ms, |held| held.min(at_ms)));
         self.loaded.notices_stop
     }
 
     /// Hands it a message of the framework; false if there is no room.
     pub fn deliver(&mut self, data: &[u8]) -> bool {
-        let inbox = &mut self.loaded.store.data_mut().inbox;
+        let inbox = &mut self.loaded.engine.state_mut().inbox;
         let room = data.len() <= abi::MESSAGE_MAX && abi::has_room(inbox, data.len());
         if room {
             inbox.push_back(data.into());
@@ -110,7 +105,7 @@ impl Task {
         if let Some(news) = self.checker.as_mut().and_then(Checker::news) {
             return Some(news);
         }
-        let state = self.loaded.store.data_mut();
+        let mut state = self.loaded.engine.state_mut();
         if let Some(message) = state.messages.pop_front() {
             return Some(Event::Message(message));
         }
@@ -118,17 +113,18 @@ impl Task {
             let piece = state.log.len().min(abi::LOG_PIECE);
             return Some(Event::Log(state.log.drain(..piece).collect()));
         }
+        drop(state);
         self.end.take()
     }
 
     pub fn has_events(&self) -> bool {
-        let state = self.loaded.store.data();
+        let state = self.loaded.engine.state();
         let checked = self.checker.as_ref().is_some_and(Checker::has_news);
         checked || self.end.is_some() || !state.messages.is_empty() || !state.log.is_empty()
     }
 
     pub fn usage(&self, fuel_per_ms: u64) -> Usage {
-        let state = self.loaded.store.data();
+        let state = self.loaded.engine.state();
         Usage {
             cpu_ms: self.budget.used() / fuel_per_ms,
             granted_ms: self.budget.granted() / fuel_per_ms,
@@ -183,25 +179,22 @@ impl Task {
     /// Until when a suspended module waits; `None` if it may go on.
     fn wait(&mut self, now_ms: u64) -> Option<u64> {
         let Run::Waiting { until_ms, wait, .. } = self.run else { return None };
-        let state = self.loaded.store.data_mut();
-        let told_to_stop = state.stop_at_ms.is_some();
+        let told_to_stop = self.loaded.engine.state().stop_at_ms.is_some();
         match wait {
             Wait::Turn => None,
             Wait::Sleep => (until_ms > now_ms && !told_to_stop).then_some(until_ms),
             Wait::Message { ptr, len } => {
-                let code = match state.inbox.pop_front() {
+                let message = self.loaded.engine.state_mut().inbox.pop_front();
+                let code = match message {
                     Some(message) => {
                         let bytes = &message[..message.len().min(len as usize)];
-                        let store = &mut self.loaded.store;
-                        match self.loaded.memory.map(|memory| memory.write(store, ptr as usize, bytes)) {
-                            Some(Ok(())) => bytes.len() as i32,
-                            _ => abi::E_INVALID,
-                        }
+                        let put = self.loaded.engine.put(ptr, bytes);
+                        if put { bytes.len() as i32 } else { abi::E_INVALID }
                     }
                     None if until_ms > now_ms && !told_to_stop => return Some(until_ms),
                     None => 0,
                 };
-                self.input = Some(Val::I32(code));
+                self.input = Some(code);
                 None
             }
         }
@@ -209,7 +202,7 @@ impl Task {
 
     /// True if the check is to be called, or goes on. A module that has not called anything for too long has failed it.
     fn check_due(&mut self, suspended: bool, now_ms: u64) -> bool {
-        let told_to_stop = self.loaded.store.data().stop_at_ms.is_some();
+        let told_to_stop = self.loaded.engine.state().stop_at_ms.is_some();
         let Some(checker) = self.checker.as_mut().filter(|_| !told_to_stop) else { return false };
         if checker.is_overdue(suspended, now_ms) {
             self.checked(None, now_ms);
@@ -220,37 +213,37 @@ impl Task {
 
     /// One uninterrupted run of the check, while the module itself is suspended.
     fn check_slice(&mut self, host: &mut impl Host, now_ms: u64) {
-        let (Some(checker), Some(check)) = (&mut self.checker, self.loaded.check) else { return };
-        let probe = checker.take_probe(now_ms);
-        let mut fuel = self.budget.remaining();
-        fuel = fuel.max(probe.needs());
-        let begins = matches!(probe, Probe::Idle | Probe::Untranslated(_));
-        let store = &mut self.loaded.store;
-        store.data_mut().now_ms = now_ms;
-        let mut result = [Val::I32(0)];
-        let outcome = store.set_fuel(fuel).and_then(|()| match probe {
-            Probe::OutOfFuel(call) => call.resume(&mut *store, &mut result),
-            Probe::Suspended(call, input) => call.resume(&mut *store, &[input], &mut result),
-            Probe::Idle | Probe::Untranslated(_) => check.call_resumable(&mut *store, &[], &mut result),
-        });
-        let left = store.get_fuel().unwrap_or(0);
-        self.budget.charge(fuel.saturating_sub(left).max(1));
-        match outcome {
-            Ok(ResumableCall::Finished) => self.checked(result[0].i32(), now_ms),
-            Ok(ResumableCall::OutOfFuel(call)) if begins && left == fuel => {
-                self.go_on_checking(Probe::Untranslated(call.required_fuel()));
-            }
-            Ok(ResumableCall::OutOfFuel(call)) => self.go_on_checking(Probe::OutOfFuel(call)),
-            Ok(ResumableCall::HostTrap(call)) => {
-                let asked = call.host_error().downcast_ref::<Pause>().copied();
-                match asked.and_then(|pause| self.device(pause, host)) {
-                    Some(input) => self.go_on_checking(Probe::Suspended(call, input)),
-                    None => self.checked(None, now_ms), // a check may not wait
-                }
-            }
-            Err(error) if self.loaded.store.data().refused.is_some() => self.trapped(&error),
-            Err(_) => self.checked(None, now_ms),
+        let Some(checker) = &mut self.checker else { return };
+        let (call, input) = match checker.take_probe(now_ms) {
+            Probe::Idle => (self.loaded.engine.begin(Which::Check), None),
+            Probe::Ready(call) => (call, None),
+            Probe::Answered(call, input) => (call, Some(input)),
+        };
+        match self.run(call, input, now_ms) {
+            Outcome::Returned(result) => self.checked(Some(result), now_ms),
+            Outcome::OutOfFuel(call) => self.go_on_checking(Probe::Ready(call)),
+            Outcome::Paused(call, pause) => match self.device(pause, host) {
+                Some(input) => self.go_on_checking(Probe::Answered(call, input)),
+                None => self.checked(None, now_ms), // a check may not wait
+            },
+            Outcome::Trapped(trap) if self.loaded.engine.state().refused.is_some() => self.trapped(trap),
+            Outcome::Trapped(_) => self.checked(None, now_ms),
         }
+    }
+
+    /// One uninterrupted run of a call, within the budget.
+    fn run(&mut self, call: Call, input: Option<i32>, now_ms: u64) -> Outcome<Call> {
+        if !heap::has_room(0) {
+            // What comes next may need memory in a way that can not be refused: that would end the tasks of all.
+            return Outcome::Trapped(Trap::Other("no memory left in the node".into()));
+        }
+        let engine = &mut self.loaded.engine;
+        engine.state_mut().now_ms = now_ms;
+        // One operation may cost more than what is left: it is let through and paid by the next windows.
+        let fuel = self.budget.remaining().max(Chosen::needs(&call));
+        let (left, outcome) = engine.run(call, input, fuel);
+        self.budget.charge(fuel.saturating_sub(left).max(1));
+        outcome
     }
 
     fn go_on_checking(&mut self, probe: Probe) {
@@ -268,52 +261,21 @@ impl Task {
 
     /// One uninterrupted run.
     fn slice(&mut self, host: &mut impl Host, now_ms: u64) {
-        let mut fuel = self.budget.remaining();
-        let run = core::mem::replace(&mut self.run, Run::Nothing);
-        // One operation may cost more than what is left: it is let through and paid by the next windows.
-        fuel = fuel.max(match &run {
-            Run::OutOfFuel(call) => call.required_fuel(),
-            Run::Untranslated(needs) => *needs,
-            _ => 0,
-        });
-        let begins = matches!(run, Run::Fresh | Run::Untranslated(_));
-        let store = &mut self.loaded.store;
-        store.data_mut().now_ms = now_ms;
-        let mut result = [Val::I32(0)];
-        let outcome = store.set_fuel(fuel).and_then(|()| match run {
-            Run::Fresh | Run::Untranslated(_) => {
-                self.loaded.entry.call_resumable(&mut *store, &[], &mut result)
-            }
-            Run::OutOfFuel(call) => call.resume(&mut *store, &mut result),
-            Run::Waiting { call, .. } => {
-                let input: Vec<Val> = self.input.take().into_iter().collect();
-                call.resume(&mut *store, &input, &mut result)
-            }
-            Run::Nothing => Err(Error::new("nothing to run")),
-        });
-        let left = store.get_fuel().unwrap_or(0);
-        self.budget.charge(fuel.saturating_sub(left).max(1));
-        match outcome {
-            Ok(ResumableCall::Finished) => {
-                let code = result[0].i32().unwrap_or(0);
-                self.finish(Cause::Exited(code), Event::Exited(code));
-            }
-            // Nothing of it has run: wasmi has no frame for it, and panics if it is resumed.
-            Ok(ResumableCall::OutOfFuel(call)) if begins && left == fuel => {
-                self.run = Run::Untranslated(call.required_fuel());
-            }
-            Ok(ResumableCall::OutOfFuel(call)) => self.run = Run::OutOfFuel(call),
-            Ok(ResumableCall::HostTrap(call)) => self.suspended(call, host, now_ms),
-            Err(error) => self.trapped(&error),
+        let call = match core::mem::replace(&mut self.run, Run::Nothing) {
+            Run::Ready(call) | Run::Waiting { call, .. } => call,
+            Run::Nothing => return,
+        };
+        let input = self.input.take();
+        match self.run(call, input, now_ms) {
+            Outcome::Returned(code) => self.finish(Cause::Exited(code), Event::Exited(code)),
+            Outcome::OutOfFuel(call) => self.run = Run::Ready(call),
+            Outcome::Paused(call, pause) => self.suspended(call, pause, host, now_ms),
+            Outcome::Trapped(trap) => self.trapped(trap),
         }
     }
 
     /// Does what a suspended call asks for.
-    fn suspended(&mut self, call: ResumableCallHostTrap, host: &mut impl Host, now_ms: u64) {
-        let Some(pause) = call.host_error().downcast_ref::<Pause>().copied() else {
-            self.trapped(&Error::new("unknown host error"));
-            return;
-        };
+    fn suspended(&mut self, call: Call, pause: Pause, host: &mut impl Host, now_ms: u64) {
         let later = |ms: u32| now_ms + u64::from(ms);
         let (until_ms, wait) = match pause {
             Pause::Sleep { ms } => (later(ms.max(1)), Wait::Sleep),
@@ -327,8 +289,8 @@ impl Task {
     }
 
     /// What a call to a device comes to; `None` for what is none.
-    fn device(&mut self, pause: Pause, host: &mut impl Host) -> Option<Val> {
-        let code = match pause {
+    fn device(&mut self, pause: Pause, host: &mut impl Host) -> Option<i32> {
+        Some(match pause {
             Pause::Sleep { .. } | Pause::Receive { .. } => return None,
             Pause::Led { index, on } => {
                 let set = |led| host.led_set(self.task, led, on).ok();
@@ -336,68 +298,67 @@ impl Task {
             }
             Pause::Sensor { index, out } => match host.sensor_read(self.task, index) {
                 Err(HostError) => abi::E_NODEV,
-                Ok(value) => {
-                    let store = &mut self.loaded.store;
-                    let bytes = value.to_le_bytes();
-                    match self.loaded.memory.map(|memory| memory.write(store, out as usize, &bytes)) {
-                        Some(Ok(())) => 0,
-                        _ => abi::E_INVALID,
-                    }
-                }
+                Ok(value) if self.loaded.engine.put(out, &value.to_le_bytes()) => 0,
+                Ok(_) => abi::E_INVALID,
             },
             Pause::KvGet { .. } | Pause::KvSet { .. } | Pause::KvDelete { .. } => {
                 self.value(pause, host).unwrap_or(abi::E_INVALID)
             }
-        };
-        Some(Val::I32(code))
+        })
     }
 
     /// What a call for a value comes to; `None` if a key, a value or their place makes no sense. Places are looked at
     /// first: whether a call makes sense does not depend on what is kept.
     fn value(&mut self, pause: Pause, host: &mut impl Host) -> Option<i32> {
-        let (memory, state) = self.loaded.memory?.data_and_store_mut(&mut self.loaded.store);
-        let (task, kv) = (self.task, &mut state.kv);
+        let (engine, task) = (&mut self.loaded.engine, self.task);
+        // Copied: what is written for it may overlap.
+        let key_in = |engine: &Chosen, piece: Piece| engine.get(piece).and_then(key);
         Some(match pause {
             Pause::KvGet { key, out } => {
-                let key = key_in(memory, key)?;
-                let out = memory.get_mut(range(out)?)?;
-                match host.kv_get(task, kv, &key) {
-                    Err(HostError) => abi::E_NODEV,
-                    Ok(None) => abi::E_NOKEY,
+                let key = key_in(engine, key)?;
+                let room = engine.get(out)?.len();
+                let (code, value) = match host.kv_get(task, &mut engine.state_mut().kv, &key) {
+                    Err(HostError) => return Some(abi::E_NODEV),
+                    Ok(None) => return Some(abi::E_NOKEY),
                     Ok(Some(value)) => {
-                        let len = value.len().min(out.len());
-                        out[..len].copy_from_slice(&value[..len]);
-                        i32::try_from(value.len()).ok()?
+                        (i32::try_from(value.len()).ok()?, value[..value.len().min(room)].to_vec())
                     }
-                }
+                };
+                engine.put(out.0, &value).then_some(code)?
             }
             Pause::KvSet { key, value } => {
-                let (key, value) = (key_in(memory, key)?, memory.get(range(value)?)?);
-                match host.kv_set(task, kv, &key, value) {
+                let (key, value) = (key_in(engine, key)?, engine.get(value)?);
+                // A value that is too long is refused below, and need not be copied for that.
+                let value = value[..value.len().min(abi::KV_VALUE_MAX + 1)].to_vec();
+                match host.kv_set(task, &mut engine.state_mut().kv, &key, &value) {
                     Ok(()) => 0,
                     Err(KvError::Invalid) => return None,
                     Err(KvError::Full) => abi::E_FULL,
                     Err(KvError::Device) => abi::E_NODEV,
                 }
             }
-            Pause::KvDelete { key } => match host.kv_delete(task, kv, &key_in(memory, key)?) {
-                Err(HostError) => abi::E_NODEV,
-                Ok(false) => abi::E_NOKEY,
-                Ok(true) => 0,
-            },
+            Pause::KvDelete { key } => {
+                let key = key_in(engine, key)?;
+                match host.kv_delete(task, &mut engine.state_mut().kv, &key) {
+                    Err(HostError) => abi::E_NODEV,
+                    Ok(false) => abi::E_NOKEY,
+                    Ok(true) => 0,
+                }
+            }
             Pause::Sleep { .. } | Pause::Receive { .. } | Pause::Sensor { .. } | Pause::Led { .. } => {
                 return None;
             }
         })
     }
 
-    fn trapped(&mut self, error: &Error) {
-        match self.loaded.store.data().refused {
+    fn trapped(&mut self, trap: Trap) {
+        let refused = self.loaded.engine.state().refused;
+        match refused {
             Some(asked) => {
                 let event = Event::OverMemory { asked, granted: self.mem_granted };
                 self.finish(Cause::OverMemory, event);
             }
-            None => self.finish(Cause::Fault, Event::Trapped(Trap::of(error))),
+            None => self.finish(Cause::Fault, Event::Trapped(trap)),
         }
     }
 }

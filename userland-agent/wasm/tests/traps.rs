@@ -20,6 +20,7 @@ fn each_trap_is_told_by_its_name_in_what_a_status_can_say() {
         ("unreachable", Trap::Unreachable),
         ("(i32.load (i32.const 65533))", Trap::MemoryBounds),
         ("(i32.store (i32.const -1) (i32.const 0)) (i32.const 0)", Trap::MemoryBounds),
+        #[cfg(feature = "wasmi")]
         ("(memory.fill (i32.const 65530) (i32.const 0) (i32.const 7)) (i32.const 0)", Trap::MemoryBounds),
         ("(call_indirect (result i32) (i32.const 2))", Trap::TableBounds),
         ("(call_indirect (result i32) (i32.const 0))", Trap::NullCall),
@@ -79,11 +80,46 @@ fn memory_that_is_refused_is_no_trap() {
         outcome(text, grant(500, 100_000, 0)),
         [Event::OverMemory { asked: 131_072, granted: 100_000 }]
     );
-    let text = r#"(module (table 1 funcref)
-        (func (export "run") (result i32) (table.grow (ref.null func) (i32.const 200))))"#;
-    assert_eq!(outcome(text, grant(500, 1_000, 0)), [Event::OverMemory { asked: 1_608, granted: 1_000 }]);
+    #[cfg(feature = "wasmi")]
+    {
+        let text = r#"(module (table 1 funcref)
+            (func (export "run") (result i32) (table.grow (ref.null func) (i32.const 200))))"#;
+        assert_eq!(outcome(text, grant(500, 1_000, 0)), [Event::OverMemory { asked: 1_608, granted: 1_000 }]);
+    }
 }
 
+#[test]
+fn nothing_is_said_after_memory_was_refused() {
+    let text = r#"(module (import "micro" "log" (func $log (param i32 i32) (result i32))) (memory (export "memory") 1)
+        (func (export "run") (result i32)
+            (drop (memory.grow (i32.const 1)))
+            (call $log (i32.const 0) (i32.const 10))))"#;
+    assert_eq!(
+        outcome(text, grant(500, 100_000, ALL)),
+        [Event::OverMemory { asked: 131_072, granted: 100_000 }]
+    );
+}
+
+/// What the small engine does not know is refused before anything runs, and named.
+#[cfg(not(feature = "wasmi"))]
+#[test]
+fn instructions_of_a_later_webassembly_are_refused_by_their_code() {
+    for (code, named) in [
+        ("(i32.extend8_s (i32.const 1))", "0xc0"),
+        ("(memory.fill (i32.const 0) (i32.const 0) (i32.const 7)) (i32.const 0)", "0xfc"),
+        ("(i32.trunc_sat_f32_s (f32.const nan))", "0xfc"),
+    ] {
+        let error = start(&mut Executor::new(Config::default()), 1, &body(code), grant(1000, 70_000, 0));
+        match error {
+            Err(StartError::Invalid { section: Some("code"), why, .. }) => {
+                assert!(why.contains(named), "{why}")
+            }
+            other => panic!("{code}: {other:?}"),
+        }
+    }
+}
+
+#[cfg(feature = "wasmi")]
 #[test]
 fn a_table_does_not_grow_beyond_its_limit_whatever_the_grant() {
     let grow = |by: usize| {

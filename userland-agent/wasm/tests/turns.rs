@@ -88,7 +88,7 @@ fn a_start_section_is_paid_from_the_share() {
     let mut executor = Executor::new(Config::default());
     start(&mut executor, 1, text, grant(10, 0, 0)).unwrap();
     assert!(executor.usage(1).unwrap().cpu_ms >= 10, "{:?}", executor.usage(1));
-    run(&mut executor, &mut Board::default(), 2_000);
+    run(&mut executor, &mut Board::default(), 20_000);
     let usage = executor.usage(1).unwrap();
     assert!(usage.cpu_ms <= usage.granted_ms + 1, "{usage:?}");
 }

@@ -122,7 +122,7 @@ impl Shift {
     pub fn between(linked: Addresses, slot: Addresses) -> Option<Self> {
         let shift =
             Self { flash: slot.flash.wrapping_sub(linked.flash), ram: slot.ram.wrapping_sub(linked.ram) };
-        (shift.flash % ALIGNMENT == 0 && shift.ram % ALIGNMENT == 0).then_some(shift)
+        (shift.flash.is_multiple_of(ALIGNMENT) && shift.ram.is_multiple_of(ALIGNMENT)).then_some(shift)
     }
 
     /// What is added at a place of a kind.

@@ -75,7 +75,9 @@ impl<S: Syscalls + 'static> Slots<S> {
     /// Does what waits: slots to give back, pieces of messages to tasks. True if more waits.
     pub fn tend(&mut self) -> bool {
         for slot in (0..self.count()).filter(|slot| self.unreleased >> slot & 1 == 1).collect::<Vec<_>>() {
-            while let Ok((kind @ 1.., _)) = self.capsule.ask(AgentCall::Take { slot }, &[], &mut [0; PIECE_MAX]) {
+            while let Ok((kind @ 1.., _)) =
+                self.capsule.ask(AgentCall::Take { slot }, &[], &mut [0; PIECE_MAX])
+            {
                 if kind == up::ENDED {
                     break;
                 }
@@ -153,7 +155,9 @@ impl<S: Syscalls + 'static> Slots<S> {
         let verified = self.capsule.work(AgentCall::Verify { slot, area }, &image, &mut []);
         verified.map_err(|error| match error.code() {
             Some(ErrorCode::Fail) => Misfit::Task(fail(Failure::Digest, "kernel finds another digest")),
-            Some(ErrorCode::NoAck) => Misfit::Task(fail(Failure::Signature, "kernel knows no such publisher")),
+            Some(ErrorCode::NoAck) => {
+                Misfit::Task(fail(Failure::Signature, "kernel knows no such publisher"))
+            }
             Some(ErrorCode::Size) => Misfit::Slot(fail(Failure::Resources, "built for another slot")),
             Some(ErrorCode::Invalid) => Misfit::Task(fail(Failure::Image, "not an image that can run")),
             _ => Misfit::Task(fail(Failure::Storage, "image cannot be checked")),

@@ -56,9 +56,8 @@ const MAGIC: u16 = 0x4d52;
 /// The length of a record that was deleted.
 const DELETED: u16 = u16::MAX;
 
-const COPY_LEN: usize = SMALL * (HEADER + SMALL_LEN)
-    + LARGE * align(HEADER + Record::MAX)
-    + AREAS_MAX * (HEADER + AREA_LEN);
+const COPY_LEN: usize =
+    SMALL * (HEADER + SMALL_LEN) + LARGE * align(HEADER + Record::MAX) + AREAS_MAX * (HEADER + AREA_LEN);
 const _: () = assert!(COPY_LEN <= PAGE as usize, "a copy has one page");
 const _: () = assert!(PROVISION_LEN <= PAGE as usize, "page 0 is not written by the agent");
 
@@ -227,15 +226,18 @@ impl<R: Region> Records<R> {
     }
 
     /// Makes both copies of all places equal, by the newer one.
+    ///
+    /// All of A first: a write that was cut off may have left it with one place that is newer than in B, and holes after
+    /// it. B is what those are mended from, so it is not written to before.
     fn repair(&mut self) -> Result<(), StorageError> {
-        // Whatever is missing or old is all in one copy, since nothing is written to the other before this is done.
-        for place in Place::all() {
-            let (newest, stale) = self.newest(place)?;
-            let Some(newest) = newest else { continue };
-            self.sequences[usize::from(place.0)] = newest.sequence();
-            let at = place.span().0;
-            for copy in stale.into_iter().flatten() {
-                self.region.write(copy + at, newest.written())?;
+        for copy in COPIES {
+            for place in Place::all() {
+                let (newest, stale) = self.newest(place)?;
+                let Some(newest) = newest else { continue };
+                self.sequences[usize::from(place.0)] = newest.sequence();
+                if stale.contains(&Some(copy)) {
+                    self.region.write(copy + place.span().0, newest.written())?;
+                }
             }
         }
         self.unequal = false;

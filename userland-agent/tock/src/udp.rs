@@ -23,9 +23,7 @@ use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 use heapless::{Deque, Vec};
 use libtock_platform::subscribe::OneId;
-use libtock_platform::{
-    AllowRo, AllowRw, DefaultConfig, ErrorCode, Syscalls, Upcall, share as scoped,
-};
+use libtock_platform::{AllowRo, AllowRw, DefaultConfig, ErrorCode, Syscalls, Upcall, share as scoped};
 
 /// Tock's number of the driver.
 pub const DRIVER: u32 = 0x30002;

@@ -20,6 +20,7 @@ extern crate alloc;
 mod assemble;
 mod block;
 mod endpoint;
+mod map;
 pub mod message;
 mod packet;
 mod upload;

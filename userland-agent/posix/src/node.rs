@@ -68,7 +68,7 @@ pub struct Snapshot {
     pub led_changes: u64,
 }
 
-/// Bytes of the agent's own state, storage and executor not counted: what a port has to find room for.
+/// Bytes of the agent's own state, storage, executor and tasks not counted: what a port has to find room for.
 pub const AGENT_STATE_BYTES: usize = size_of::<Agent<PosixOs>>() - size_of::<PosixOs>();
 
 /// A node.

@@ -6,7 +6,7 @@
 
 use crate::storage::{AREA_LEN, AREAS_MAX, Place, Records, Region};
 use agent_core::{Digest, StorageError};
-use heapless::Vec;
+use alloc::vec::Vec;
 
 /// Bytes of an image between two writes of its length.
 pub const STEP: u32 = 1024;
@@ -32,7 +32,8 @@ struct Held {
 /// The areas.
 pub struct Areas<T> {
     store: T,
-    held: Vec<Option<Held>, AREAS_MAX>,
+    /// At most [`AREAS_MAX`].
+    held: Vec<Option<Held>>,
     area_bytes: u32,
 }
 
@@ -44,13 +45,13 @@ impl<T: Store> Areas<T> {
         area_bytes: u32,
         records: &mut Records<R>,
     ) -> Result<Self, StorageError> {
-        let mut held = Vec::new();
+        let mut held = Vec::with_capacity(usize::from(count).min(AREAS_MAX));
         for area in 0..count {
             let Some(place) = Place::of_area(area) else { break };
             let mut buffer = [0; AREA_LEN];
             let read = records.get(place, &mut buffer)?;
             let known = read.filter(|len| *len == AREA_LEN).map(|_| unpack(&buffer));
-            let _ = held.push(known.filter(|held| held.len <= area_bytes)); // as many as places
+            held.push(known.filter(|held| held.len <= area_bytes));
         }
         Ok(Self { store, held, area_bytes })
     }

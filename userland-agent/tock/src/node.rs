@@ -50,6 +50,7 @@ pub struct Node<S: Syscalls + 'static> {
 impl<S: Syscalls + 'static> Node<S> {
     /// Starts a node on what its storage remembers. It is on the heap, and so is what it is made of: the stack would
     /// have to hold it several times.
+    #[inline(never)]
     pub fn start() -> Result<Box<Self>, NodeError> {
         let clock = Clock::<S>::open().map_err(NodeError::Clock)?;
         let capsule = Capsule::open(clock).map_err(|_| NodeError::Capsule)?;

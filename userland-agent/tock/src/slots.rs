@@ -38,7 +38,8 @@ struct Running {
 pub struct Slots<S: Syscalls + 'static> {
     capsule: Capsule<S>,
     node: NodeRecord,
-    running: heapless::Vec<Running, TASKS_MAX>,
+    /// At most [`TASKS_MAX`].
+    running: Vec<Running>,
     /// Slots that ended and could not be given back yet, a bit for each.
     unreleased: u16,
 }
@@ -46,7 +47,7 @@ pub struct Slots<S: Syscalls + 'static> {
 impl<S: Syscalls + 'static> Slots<S> {
     /// All slots, empty. What an agent before this one started is ended: nobody knows which task it was.
     pub fn open(capsule: Capsule<S>, node: NodeRecord) -> Self {
-        let mut slots = Self { capsule, node, running: heapless::Vec::new(), unreleased: 0 };
+        let mut slots = Self { capsule, node, running: Vec::new(), unreleased: 0 };
         for slot in 0..slots.count() {
             // Both are refused for a slot that holds nothing.
             let _ = slots.order(AgentCall::Kill { slot });
@@ -92,7 +93,7 @@ impl<S: Syscalls + 'static> Slots<S> {
 
     /// Starts a task whose image is in `area`.
     pub fn start(&mut self, start: &Start<'_>, area: u8) -> Result<(), StartError> {
-        if self.running.is_full() {
+        if self.running.len() >= TASKS_MAX {
             return Err(fail(Failure::Resources, "no slot left"));
         }
         let hosted = start.kind == Kind::Wasm;
@@ -115,7 +116,7 @@ impl<S: Syscalls + 'static> Slots<S> {
                         deliveries: VecDeque::new(),
                         delivered: 0,
                     };
-                    let _ = self.running.push(running); // room was looked for above
+                    self.running.push(running);
                     return Ok(());
                 }
                 Err(Misfit::Slot(error)) => refused = error,
@@ -129,6 +130,8 @@ impl<S: Syscalls + 'static> Slots<S> {
         Err(refused)
     }
 
+    /// Never inlined: its buffers would be on the stack of the agent's whole step.
+    #[inline(never)]
     fn start_in(&self, slot: u8, start: &Start<'_>, area: u8) -> Result<(), Misfit> {
         let grant = GrantRecord::of(&start.grant).to_bytes();
         self.capsule.ask(AgentCall::Reserve { slot }, &grant, &mut []).map_err(|error| match error {

@@ -115,45 +115,52 @@ struct Image {
 }
 
 impl Image {
-    /// What a place is to hold; `None` deletes.
-    fn of(place: Place, sequence: u32, record: Option<&[u8]>) -> Option<Self> {
+    fn empty() -> Self {
+        Self { bytes: [0; HEADER + Record::MAX], len: HEADER }
+    }
+
+    /// Makes it what a place is to hold; `None` deletes.
+    fn fill(&mut self, place: Place, sequence: u32, record: Option<&[u8]>) -> Option<()> {
         let body = record.unwrap_or_default();
         let len = record.map_or(DELETED, |record| record.len() as u16);
-        let mut image = Self { bytes: [0; HEADER + Record::MAX], len: HEADER + body.len() };
-        image.bytes.get_mut(HEADER..image.len)?.copy_from_slice(body);
-        image.bytes[..2].copy_from_slice(&MAGIC.to_le_bytes());
-        image.bytes[2..4].copy_from_slice(&len.to_le_bytes());
-        image.bytes[4..8].copy_from_slice(&sequence.to_le_bytes());
-        let crc = crc32(&[&[place.0], &image.bytes[..8], body]);
-        image.bytes[8..HEADER].copy_from_slice(&crc.to_le_bytes());
-        Some(image)
+        self.len = HEADER + body.len();
+        self.bytes.get_mut(HEADER..self.len)?.copy_from_slice(body);
+        self.bytes[..2].copy_from_slice(&MAGIC.to_le_bytes());
+        self.bytes[2..4].copy_from_slice(&len.to_le_bytes());
+        self.bytes[4..8].copy_from_slice(&sequence.to_le_bytes());
+        let crc = self.crc(place);
+        self.bytes[8..HEADER].copy_from_slice(&crc.to_le_bytes());
+        Some(())
     }
 
-    /// Reads a place of a copy; `None` if what is there was not written whole.
-    fn read(region: &mut impl Region, copy: u32, place: Place) -> Result<Option<Self>, StorageError> {
+    /// Reads a place of a copy and gives the number of the write; `None` if what is there was not written whole.
+    fn read(
+        &mut self,
+        region: &mut impl Region,
+        copy: u32,
+        place: Place,
+    ) -> Result<Option<u32>, StorageError> {
         let (at, room) = place.span();
-        let mut image = Self { bytes: [0; HEADER + Record::MAX], len: HEADER };
-        region.read(copy + at, &mut image.bytes[..HEADER])?;
-        let [m0, m1, l0, l1, ..] = image.bytes;
-        if u16::from_le_bytes([m0, m1]) != MAGIC {
-            return Ok(None);
-        }
+        self.len = HEADER;
+        region.read(copy + at, &mut self.bytes[..HEADER])?;
+        let [m0, m1, l0, l1, s0, s1, s2, s3, ..] = self.bytes;
         let len = match u16::from_le_bytes([l0, l1]) {
             DELETED => 0,
-            len if usize::from(len) <= room => usize::from(len),
-            _ => return Ok(None),
+            len => usize::from(len),
         };
-        image.len += len;
-        if len > 0 {
-            region.read(copy + at + HEADER as u32, &mut image.bytes[HEADER..HEADER + len])?;
+        if u16::from_le_bytes([m0, m1]) != MAGIC || len > room {
+            return Ok(None);
         }
-        let crc = crc32(&[&[place.0], &image.bytes[..8], image.record()]);
-        Ok((image.bytes[8..HEADER] == crc.to_le_bytes()).then_some(image))
+        self.len += len;
+        if len > 0 {
+            region.read(copy + at + HEADER as u32, &mut self.bytes[HEADER..HEADER + len])?;
+        }
+        let whole = self.bytes[8..HEADER] == self.crc(place).to_le_bytes();
+        Ok(whole.then_some(u32::from_le_bytes([s0, s1, s2, s3])))
     }
 
-    fn sequence(&self) -> u32 {
-        let [_, _, _, _, s0, s1, s2, s3, ..] = self.bytes;
-        u32::from_le_bytes([s0, s1, s2, s3])
+    fn crc(&self, place: Place) -> u32 {
+        crc32(&[&[place.0], &self.bytes[..8], self.record()])
     }
 
     fn record(&self) -> &[u8] {
@@ -166,10 +173,6 @@ impl Image {
 
     fn written(&self) -> &[u8] {
         &self.bytes[..self.len]
-    }
-
-    fn is_newer(&self, than: &Self) -> bool {
-        (self.sequence().wrapping_sub(than.sequence()) as i32) > 0
     }
 }
 
@@ -186,7 +189,7 @@ impl<R: Region> Records<R> {
     /// Opens what is in a region, and makes the copies equal where power went in between.
     pub fn open(region: R) -> Result<Self, StorageError> {
         let mut records = Self { region, sequences: [0; PLACES], unequal: true };
-        records.repair()?;
+        records.repair(&mut Image::empty())?;
         Ok(records)
     }
 
@@ -197,24 +200,30 @@ impl<R: Region> Records<R> {
 
     /// Reads a record into `buffer` and gives its length; `None` if there is none.
     pub fn get(&mut self, place: Place, buffer: &mut [u8]) -> Result<Option<usize>, StorageError> {
-        let Some(image) = self.newest(place)?.0.filter(|image| !image.is_deleted()) else { return Ok(None) };
+        let mut image = Image::empty();
+        let held = self.newest(place, &mut image)?;
+        if held.is_none() || image.is_deleted() {
+            return Ok(None);
+        }
         let record = image.record();
         buffer.get_mut(..record.len()).ok_or(StorageError::Failed)?.copy_from_slice(record);
         Ok(Some(record.len()))
     }
 
     /// Replaces a record; `None` deletes it. After an error it is the old one or the new one.
+    #[inline(never)]
     pub fn put(&mut self, place: Place, record: Option<&[u8]>) -> Result<(), StorageError> {
         let (at, room) = place.span();
         if record.is_some_and(|record| record.len() > room) {
             return Err(StorageError::Full);
         }
+        let mut image = Image::empty();
         if self.unequal {
-            self.repair()?;
+            self.repair(&mut image)?;
         }
         let index = usize::from(place.0);
         let sequence = self.sequences[index].wrapping_add(1);
-        let image = Image::of(place, sequence, record).ok_or(StorageError::Full)?;
+        image.fill(place, sequence, record).ok_or(StorageError::Full)?;
         self.unequal = true;
         self.region.write(COPIES[0] + at, image.written())?;
         self.sequences[index] = sequence;
@@ -229,14 +238,13 @@ impl<R: Region> Records<R> {
     ///
     /// All of A first: a write that was cut off may have left it with one place that is newer than in B, and holes after
     /// it. B is what those are mended from, so it is not written to before.
-    fn repair(&mut self) -> Result<(), StorageError> {
+    fn repair(&mut self, image: &mut Image) -> Result<(), StorageError> {
         for copy in COPIES {
             for place in Place::all() {
-                let (newest, stale) = self.newest(place)?;
-                let Some(newest) = newest else { continue };
-                self.sequences[usize::from(place.0)] = newest.sequence();
-                if stale.contains(&Some(copy)) {
-                    self.region.write(copy + place.span().0, newest.written())?;
+                let Some((sequence, stale)) = self.newest(place, image)? else { continue };
+                self.sequences[usize::from(place.0)] = sequence;
+                if stale == Some(copy) {
+                    self.region.write(copy + place.span().0, image.written())?;
                 }
             }
         }
@@ -244,17 +252,24 @@ impl<R: Region> Records<R> {
         Ok(())
     }
 
-    /// The newest that is whole, and the copies that are not it.
-    fn newest(&mut self, place: Place) -> Result<(Option<Image>, [Option<u32>; 2]), StorageError> {
-        let a = Image::read(&mut self.region, COPIES[0], place)?;
-        let b = Image::read(&mut self.region, COPIES[1], place)?;
-        Ok(match (a, b) {
-            (Some(a), Some(b)) if a.is_newer(&b) => (Some(a), [None, Some(COPIES[1])]),
-            (Some(a), Some(b)) if b.is_newer(&a) => (Some(b), [Some(COPIES[0]), None]),
-            (Some(a), Some(_)) => (Some(a), [None, None]),
-            (Some(a), None) => (Some(a), [None, Some(COPIES[1])]),
-            (None, Some(b)) => (Some(b), [Some(COPIES[0]), None]),
-            (None, None) => (None, [None, None]),
-        })
+    /// Reads the newest that is whole into `image`; gives the number of its write, and the copy that does not have it.
+    fn newest(
+        &mut self,
+        place: Place,
+        image: &mut Image,
+    ) -> Result<Option<(u32, Option<u32>)>, StorageError> {
+        let b = image.read(&mut self.region, COPIES[1], place)?;
+        let a = image.read(&mut self.region, COPIES[0], place)?;
+        let (sequence, stale) = match (a, b) {
+            (Some(a), Some(b)) if a == b => return Ok(Some((a, None))),
+            (Some(a), Some(b)) if (a.wrapping_sub(b) as i32) > 0 => (a, COPIES[1]),
+            (Some(a), None) => (a, COPIES[1]),
+            (_, Some(b)) => {
+                image.read(&mut self.region, COPIES[1], place)?;
+                (b, COPIES[0])
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some((sequence, Some(stale))))
     }
 }

@@ -194,18 +194,17 @@ impl<P: Copy + Ord> Endpoint<P> {
         if !self.peers.contains_key(&peer) && self.peers.len() >= self.params.peers_max {
             // The one whose next wake-up is farthest off only remembers message ids; one with an exchange under
             // way wakes sooner.
-            let idle = self.wakes.iter().next_back().map(|(_, peer)| *peer).filter(|peer| {
+            let idle = self.wakes.last().map(|(_, peer)| *peer).filter(|peer| {
                 self.peers.get(peer).is_some_and(|known| known.active.is_none() && known.queue.is_empty())
             });
             self.forget(idle.ok_or(Error::TooManyPeers)?);
         }
         let names = self.next_random();
         let life = u64::from(self.params.exchange_lifetime_ms);
-        let wakes = &mut self.wakes;
-        Ok(self.peers.entry(peer).or_insert_with(|| {
+        if !self.peers.contains_key(&peer) {
             let wake_ms = now_ms + life;
-            wakes.insert((wake_ms, peer));
-            Peer {
+            self.wakes.insert((wake_ms, peer));
+            let known = Peer {
                 next_mid: names as u16,
                 next_token: (names >> 16) as u16,
                 active: None,
@@ -214,8 +213,10 @@ impl<P: Copy + Ord> Endpoint<P> {
                 round_trip: None,
                 named_until_ms: now_ms,
                 wake_ms,
-            }
-        }))
+            };
+            self.peers.insert(peer, known);
+        }
+        self.peers.get_mut(&peer).ok_or(Error::TooManyPeers)
     }
 
     pub(super) fn rearm(&mut self, peer: P) {

@@ -4,9 +4,10 @@ mod exchange;
 mod kinds;
 mod peer;
 
+use crate::map::{Map, Set};
 use crate::message::{Request, Response};
 use crate::packet::{self, Content, Incoming};
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use coap_lite::MessageType;
 pub use kinds::{Counters, Error, Event, ExchangeId, Params, RequestId, Sort};
@@ -16,8 +17,8 @@ use peer::{Outgoing, Peer, Purpose, Seen, answers};
 #[derive(Debug)]
 pub struct Endpoint<P> {
     params: Params,
-    peers: BTreeMap<P, Peer>,
-    wakes: BTreeSet<(u64, P)>,
+    peers: Map<P, Peer>,
+    wakes: Set<(u64, P)>,
     transmit: VecDeque<(P, Vec<u8>)>,
     events: VecDeque<Event<P>>,
     next_exchange: u64,
@@ -30,8 +31,8 @@ impl<P: Copy + Ord> Endpoint<P> {
     pub fn new(params: Params, seed: u64) -> Self {
         Self {
             params,
-            peers: BTreeMap::new(),
-            wakes: BTreeSet::new(),
+            peers: Map::new(),
+            wakes: Set::new(),
             transmit: VecDeque::new(),
             events: VecDeque::new(),
             next_exchange: 1,
@@ -255,7 +256,7 @@ impl<P: Copy + Ord> Endpoint<P> {
             if at > now_ms {
                 break;
             }
-            self.wakes.pop_first();
+            self.wakes.remove(&(at, peer));
             self.wake(peer, now_ms);
         }
     }

@@ -14,7 +14,9 @@ use crate::os::{Digest, Event, Os, Peer, Record, Start, StorageError};
 use crate::record;
 use crate::task::{Deadline, Kept, Outbox, Phase, Task};
 use crate::wire::{Answer, Refused, Wire, WireEvent};
+use alloc::boxed::Box;
 use alloc::format;
+use alloc::vec::Vec;
 use grants::{Capacity, Grant, Ledger, Refusal};
 use node_coap::{Code, Next};
 use node_oscore::{Context, Credential};
@@ -149,7 +151,8 @@ pub struct Agent<O: Os> {
     boot: u32,
     epoch: u16,
     seen: CommandSeq,
-    tasks: heapless::Vec<Task, TASKS_MAX>,
+    /// At most [`TASKS_MAX`]. Each is on its own on the heap: a node with one task has no room for eight.
+    tasks: Vec<Box<Task>>,
     /// What the tasks that have not ended were granted, by slot.
     ledger: Ledger<TASKS_MAX>,
     images: Images,
@@ -178,6 +181,7 @@ pub struct Agent<O: Os> {
 impl<O: Os> Agent<O> {
     /// Starts the agent on what storage remembers. Tasks that ran when the node went down are started again if they
     /// may be, and reported as failed if not; those still being fetched go on where they were.
+    #[inline(never)]
     pub fn new(mut os: O, config: Config, seed: u64) -> Result<Self, StorageError> {
         let mut counters = Counters::default();
         let drawn = (seed ^ (seed >> 32) ^ (seed >> 16)) as u16;
@@ -191,7 +195,7 @@ impl<O: Os> Agent<O> {
         let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
         let images = Images::load(&mut os)?;
         let releases = Releases::load(&mut os)?;
-        let mut tasks = heapless::Vec::new();
+        let mut tasks = Vec::new();
         let has = os.inventory();
         let mut ledger = Ledger::new(Capacity {
             cpu_permille: has.cpu_permille,
@@ -204,7 +208,7 @@ impl<O: Os> Agent<O> {
                 // The node may have stopped between the task's record and the counter's. The task can end and be
                 // forgotten before the gateway is asked for orders again: it must not come as a new one then.
                 seen = seen.max(kept.order);
-                let mut task = Task::restored(slot, kept);
+                let mut task = Box::new(Task::restored(slot, kept));
                 if task.kept.phase == Phase::Running {
                     if !task.resume() {
                         task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
@@ -219,7 +223,7 @@ impl<O: Os> Agent<O> {
                     // The node has less than when it took the task.
                     task.report(State::Failed(Failure::Resources), "node has less than before");
                 }
-                let _ = tasks.push(task); // as many slots as places
+                tasks.push(task);
             }
         }
         let started_ms = os.now_ms();
@@ -372,7 +376,7 @@ impl<O: Os> Agent<O> {
         if self.has_more_to_take_in() {
             return now;
         }
-        let ends = self.tasks.iter().filter_map(Task::deadline).map(|deadline| deadline.at_ms);
+        let ends = self.tasks.iter().filter_map(|task| task.deadline()).map(|deadline| deadline.at_ms);
         let soonest = ends.fold(due, u64::min).min(self.next_notification());
         soonest.min(self.wire.next_timeout().unwrap_or(u64::MAX))
     }

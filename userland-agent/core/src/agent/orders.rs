@@ -71,12 +71,12 @@ impl<O: Os> Agent<O> {
             // no place to keep a status in: the task shows up as lost when the gateway reconciles.
             return;
         };
-        let mut task = Task::new(slot, order, launch);
+        let mut task = Box::new(Task::new(slot, order, launch));
         match self.refusal(slot, &launch) {
             None => task.report(State::Starting, ""),
             Some((failure, note)) => task.report(State::Failed(failure), note),
         }
-        let _ = self.tasks.push(task); // a slot was free
+        self.tasks.push(task);
         let at = self.tasks.len() - 1;
         self.save_task(at);
         if self.tasks[at].kept.phase == Phase::Fetching {
@@ -121,7 +121,7 @@ impl<O: Os> Agent<O> {
     pub(super) fn admit_image(&mut self, at: usize) {
         let launch = self.tasks[at].kept.launch;
         let flash = self.os.inventory().flash_bytes;
-        let in_use = |tasks: &[Task], image: &Digest| {
+        let in_use = |tasks: &[Box<Task>], image: &Digest| {
             tasks.iter().any(|task| task.kept.phase != Phase::Ended && task.kept.launch.digest == *image)
         };
         let tasks = &self.tasks;

@@ -159,7 +159,7 @@ impl<O: Os> Agent<O> {
     }
 
     pub(super) fn release_done(&mut self) {
-        while let Some(at) = self.tasks.iter().position(Task::is_done) {
+        while let Some(at) = self.tasks.iter().position(|task| task.is_done()) {
             self.drop_task(at);
         }
     }

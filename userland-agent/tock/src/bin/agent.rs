@@ -10,7 +10,7 @@ mod app {
 
     use agent_tock::node::Node;
     use core::alloc::{GlobalAlloc, Layout};
-    use core::cell::UnsafeCell;
+    use core::cell::{Cell, UnsafeCell};
     use core::mem::MaybeUninit;
     use core::panic::PanicInfo;
     use core::ptr::{NonNull, null_mut};
@@ -45,44 +45,47 @@ mod app {
     type Blocks = Tlsf<'static, u16, u8, 12, 8>;
 
     struct Heap {
-        blocks: UnsafeCell<Option<Blocks>>,
+        blocks: UnsafeCell<Blocks>,
         memory: UnsafeCell<MaybeUninit<[u8; HEAP]>>,
+        /// The memory was put into the lists.
+        filled: Cell<bool>,
     }
 
     #[global_allocator]
-    static HEAP_OF_APP: Heap =
-        Heap { blocks: UnsafeCell::new(None), memory: UnsafeCell::new(MaybeUninit::uninit()) };
+    static HEAP_OF_APP: Heap = Heap {
+        blocks: UnsafeCell::new(Blocks::new()),
+        memory: UnsafeCell::new(MaybeUninit::uninit()),
+        filled: Cell::new(false),
+    };
 
     // SAFETY: a Tock app has one thread, and its upcalls are called only where it yields, which the heap never does.
     unsafe impl Sync for Heap {}
 
     impl Heap {
-        /// The lists, with the memory put into them at the first call.
-        fn blocks(&self) -> &mut Blocks {
-            // SAFETY: as above, no other reference to it is in use, since none outlives a call of the heap's.
+        /// Works on the lists, with the memory put into them before.
+        fn with<R>(&self, work: impl FnOnce(&mut Blocks) -> R) -> R {
+            // SAFETY: as above, and `work` calls the lists' own functions only: no other reference is in use.
             let blocks = unsafe { &mut *self.blocks.get() };
-            blocks.get_or_insert_with(|| {
-                let mut blocks = Blocks::new();
-                let memory = self.memory.get().cast::<u8>();
-                if let Some(memory) = NonNull::new(memory) {
-                    // SAFETY: the memory is this heap's alone, lives for ever, and is put in once.
-                    unsafe { blocks.insert_free_block_ptr(NonNull::slice_from_raw_parts(memory, HEAP)) };
-                }
-                blocks
-            })
+            if !self.filled.replace(true)
+                && let Some(memory) = NonNull::new(self.memory.get().cast::<u8>())
+            {
+                // SAFETY: the memory is this heap's alone, lives for ever, and is put in once.
+                unsafe { blocks.insert_free_block_ptr(NonNull::slice_from_raw_parts(memory, HEAP)) };
+            }
+            work(blocks)
         }
     }
 
     // SAFETY: the blocks come from `Tlsf`, which keeps what `GlobalAlloc` asks for.
     unsafe impl GlobalAlloc for Heap {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            self.blocks().allocate(layout).map_or(null_mut(), NonNull::as_ptr)
+            self.with(|blocks| blocks.allocate(layout)).map_or(null_mut(), NonNull::as_ptr)
         }
 
         unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
             if let Some(block) = NonNull::new(block) {
                 // SAFETY: the caller gives a block of this heap, with the layout that it was asked for.
-                unsafe { self.blocks().deallocate(block, layout.align()) };
+                self.with(|blocks| unsafe { blocks.deallocate(block, layout.align()) });
             }
         }
     }

@@ -54,7 +54,7 @@ pub struct Parts<const SLOTS: usize, const NATIVES: usize> {
 }
 
 /// The executor capsule for `SLOTS` slots, `NATIVES` of them native, with `UP` and `DOWN` bytes of queue for each.
-pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 104, const DOWN: usize = 56> {
+pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 100, const DOWN: usize = 52> {
     kernel: &'static kernel::Kernel,
     board: &'static Board<SLOTS>,
     shares: &'static Shares<NATIVES>,

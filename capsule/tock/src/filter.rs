@@ -18,7 +18,7 @@ pub const ALARM: usize = 0x0;
 pub const RANDOM: usize = 0x40001;
 
 /// The filter of a board with this capsule.
-pub struct SlotFilter<const SLOTS: usize, const NATIVES: usize, const UP: usize = 104, const DOWN: usize = 56>
+pub struct SlotFilter<const SLOTS: usize, const NATIVES: usize, const UP: usize = 100, const DOWN: usize = 52>
 {
     capsule: &'static Capsule<SLOTS, NATIVES, UP, DOWN>,
 }

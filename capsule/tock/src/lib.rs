@@ -26,6 +26,9 @@ mod slots;
 mod verify;
 mod work;
 
+#[cfg(test)]
+mod tests;
+
 pub use board::{Board, DOCUMENT_BYTES, Devices, Layout, NativeSlot, Place, Region, VALUES_BYTES, Who};
 pub use capsule::{Capsule, Parts, SCRATCH_MIN};
 pub use filter::{ALARM, RANDOM, SlotFilter};

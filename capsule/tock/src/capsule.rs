@@ -5,22 +5,21 @@
 use crate::board::{Board, Devices, Who};
 use crate::calls::Input;
 use crate::core::{Core, Outcome};
-use crate::scheduler::Watch;
 use crate::shares::Shares;
 use crate::signatures::Signatures;
-use crate::slots::{Answer, Env, Machine, Refused, Used};
-use crate::work::{Buffers, Step};
+use crate::slots::{Answer, Env, Machine, Refused};
+use crate::transfers::Caller;
+use crate::work::Buffers;
 use ::core::cell::Cell;
 use ::core::num::NonZeroU32;
-use grants::syscall::{BUFFER, DRIVER, End, PIECE_MAX, UPCALL_DONE, UPCALL_NEWS};
+use grants::syscall::{DRIVER, PIECE_MAX, UPCALL_NEWS};
 use grants::{Capabilities, Slot};
 use kernel::ErrorCode;
 use kernel::capabilities::{MemoryAllocationCapability, ProcessManagementCapability, ProcessStartCapability};
 use kernel::deferred_call::{DeferredCall, DeferredCallClient};
 use kernel::grant::{AllowRoCount, AllowRwCount, Grant, UpcallCount};
-use kernel::hil::nonvolatile_storage::{NonvolatileStorage, NonvolatileStorageClient};
-use kernel::process::{Process, ProcessId, ShortId, State};
-use kernel::processbuffer::{ReadableProcessBuffer, WriteableProcessBuffer};
+use kernel::hil::nonvolatile_storage::NonvolatileStorage;
+use kernel::process::{Process, ProcessId, ShortId};
 use kernel::syscall::{CommandReturn, SyscallDriver};
 use kernel::utilities::cells::{MapCell, TakeCell};
 
@@ -29,7 +28,7 @@ pub const SCRATCH_MIN: usize = 256;
 /// Bytes of the largest record that a call made in the same breath puts out.
 const OUTPUT_MAX: usize = 64;
 
-type ProcessGrant = Grant<(), UpcallCount<2>, AllowRoCount<1>, AllowRwCount<1>>;
+pub(crate) type ProcessGrant = Grant<(), UpcallCount<2>, AllowRoCount<1>, AllowRwCount<1>>;
 
 /// What a [`Capsule`] is made of.
 pub struct Parts<const SLOTS: usize, const NATIVES: usize> {
@@ -55,23 +54,23 @@ pub struct Parts<const SLOTS: usize, const NATIVES: usize> {
 
 /// The executor capsule for `SLOTS` slots, `NATIVES` of them native, with `UP` and `DOWN` bytes of queue for each.
 pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 100, const DOWN: usize = 52> {
-    kernel: &'static kernel::Kernel,
-    board: &'static Board<SLOTS>,
-    shares: &'static Shares<NATIVES>,
-    storage: &'static dyn NonvolatileStorage<'static>,
-    devices: &'static dyn Devices,
-    signatures: &'static dyn Signatures,
-    management: &'static dyn ProcessManagementCapability,
-    starting: &'static dyn ProcessStartCapability,
-    grant: ProcessGrant,
-    core: MapCell<Core<ProcessId, SLOTS, NATIVES, UP, DOWN>>,
-    buffer: TakeCell<'static, [u8]>,
+    pub(crate) kernel: &'static kernel::Kernel,
+    pub(crate) board: &'static Board<SLOTS>,
+    pub(crate) shares: &'static Shares<NATIVES>,
+    pub(crate) storage: &'static dyn NonvolatileStorage<'static>,
+    pub(crate) devices: &'static dyn Devices,
+    pub(crate) signatures: &'static dyn Signatures,
+    pub(crate) management: &'static dyn ProcessManagementCapability,
+    pub(crate) starting: &'static dyn ProcessStartCapability,
+    pub(crate) grant: ProcessGrant,
+    pub(crate) core: MapCell<Core<ProcessId, SLOTS, NATIVES, UP, DOWN>>,
+    pub(crate) buffer: TakeCell<'static, [u8]>,
     /// Bytes that the storage was asked to move; 0 while it has nothing to do.
-    asked: Cell<usize>,
-    deferred: DeferredCall,
+    pub(crate) asked: Cell<usize>,
+    pub(crate) deferred: DeferredCall,
     /// The host's process, and how often it died.
-    host: Cell<Option<usize>>,
-    host_deaths: Cell<u8>,
+    pub(crate) host: Cell<Option<usize>>,
+    pub(crate) host_deaths: Cell<u8>,
 }
 
 impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
@@ -147,25 +146,25 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         self.core.map(|core| core.slots.refuse(slot));
     }
 
-    fn env(&self) -> Env<'_, SLOTS> {
+    pub(crate) fn env(&self) -> Env<'_, SLOTS> {
         Env { board: self.board, machine: self, devices: self.devices }
     }
 
-    fn find(&self, app: NonZeroU32) -> Option<&'static dyn Process> {
+    pub(crate) fn find(&self, app: NonZeroU32) -> Option<&'static dyn Process> {
         let is_it = |process: &&'static dyn Process| process.short_app_id() == ShortId::Fixed(app);
         self.kernel.process_iter_capability(self.management).find(is_it)
     }
 
-    fn find_who(&self, who: Who) -> Option<&'static dyn Process> {
+    pub(crate) fn find_who(&self, who: Who) -> Option<&'static dyn Process> {
         self.board.app(who).and_then(|app| self.find(app))
     }
 
-    fn buffers(&self, caller: ProcessId) -> Caller<'_> {
+    pub(crate) fn buffers(&self, caller: ProcessId) -> Caller<'_> {
         Caller { grant: &self.grant, caller }
     }
 
     /// Tells the agent, the host and tasks that there is something to take, each at most once until it took all.
-    fn news(&self) {
+    pub(crate) fn news(&self) {
         if let Some(mask) = self.core.map(|core| core.slots.news_up()).flatten()
             && self.tell(Who::Agent, mask)
         {
@@ -193,165 +192,12 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
 
     /// Puts an upcall in line instead of the one of its kind that waits there: a process that does not look at its upcalls
     /// fills no queue.
-    fn upcall(&self, process: ProcessId, number: usize, arguments: (usize, usize, usize)) -> bool {
+    pub(crate) fn upcall(&self, process: ProcessId, number: usize, arguments: (usize, usize, usize)) -> bool {
         let scheduled = self.grant.enter(process, |_, kernel| {
             kernel.remove_pending_upcalls(number);
             kernel.schedule_upcall(number, arguments).is_ok()
         });
         scheduled.unwrap_or(false)
-    }
-
-    /// Goes on with the call that takes longer, or with the next one in line.
-    fn go_on(&self, buffer: Option<&'static mut [u8]>, moved: Result<(), ErrorCode>) {
-        let serving = self.core.map(|core| {
-            let fresh = core.serve();
-            core.serving().filter(|_| fresh.is_some() || moved.is_err() || self.asked.get() > 0)
-        });
-        self.asked.set(0);
-        let Some((caller, command)) = serving.flatten() else {
-            if let Some(buffer) = buffer {
-                self.buffer.replace(buffer);
-            }
-            return;
-        };
-        // A storage that refused a transfer has kept the buffer: nothing can be moved any more, but nobody waits for ever.
-        let (mut none, mut held) = ([0; 0], buffer);
-        let moved = if held.is_some() { moved } else { Err(ErrorCode::FAIL) };
-        let scratch = held.as_deref_mut().unwrap_or(&mut none);
-        let means = (self.board, self.signatures);
-        let step = self.core.map(|core| core.go_on(means, &self.buffers(caller), scratch, moved));
-        let (len, asked) = match (step, held) {
-            (Some(Step::Read { at, len }), Some(buffer)) => {
-                self.asked.set(len);
-                (len, self.storage.read(buffer, at as usize, len))
-            }
-            (Some(Step::Write { at, len }), Some(buffer)) => {
-                self.asked.set(len);
-                (len, self.storage.write(buffer, at as usize, len))
-            }
-            (step, buffer) => {
-                let result = if let Some(Step::Done(result)) = step { result } else { Err(ErrorCode::FAIL) };
-                if let Some(buffer) = buffer {
-                    self.buffer.replace(buffer);
-                }
-                self.core.map(|core| core.served());
-                let (code, moved) = result.map_or_else(|code| (code.into(), 0), |moved| (0, moved as usize));
-                self.upcall(caller, UPCALL_DONE, (code, moved, command));
-                self.news();
-                self.deferred.set();
-                return;
-            }
-        };
-        if asked.is_err() && len > 0 {
-            self.go_on(None, Err(ErrorCode::FAIL));
-        }
-    }
-
-    fn transferred(&self, buffer: &'static mut [u8], len: usize) {
-        let moved = if len >= self.asked.get() { Ok(()) } else { Err(ErrorCode::FAIL) };
-        self.go_on(Some(buffer), moved);
-    }
-
-    /// Why the task of a native slot has ended, if it has.
-    fn end_of(&self, slot: u8) -> Option<End> {
-        let native = self.board.native(slot)?;
-        let Some(process) = self.find(native.app) else { return Some(End::Fault) };
-        let share = self.shares.natives.get(self.board.native_index(slot)?)?;
-        if share.process() != Some(process.processid().id()) {
-            return Some(End::Restarted);
-        }
-        match process.get_state() {
-            State::Faulted => return Some(End::Fault),
-            State::Terminated => {
-                let code = process.get_completion_code().flatten();
-                return Some(code.map_or(End::Fault, |code| End::Exited(code as i32)));
-            }
-            _ => {}
-        }
-        let asked = self.used(slot).mem_bytes;
-        let granted = self.core.map(|core| core.slots.ledger.grant(slot.into())).flatten()?.mem_bytes;
-        (asked > granted).then_some(End::OverMemory { asked })
-    }
-
-    /// Looks whether a native slot's task has ended.
-    fn look(&self, slot: u8) {
-        if self.state(slot).may_run()
-            && let Some(end) = self.end_of(slot)
-        {
-            self.core.map(|core| core.slots.ended(&self.env(), slot, end));
-            self.news();
-        }
-    }
-
-    /// Looks whether the host died, and starts it again as long as that may help.
-    fn look_at_host(&self) {
-        let Some(process) = self.find_who(Who::Host) else { return };
-        let id = process.processid().id();
-        let ended = matches!(process.get_state(), State::Faulted | State::Terminated);
-        if !ended && self.host.get().is_none_or(|known| known == id) {
-            self.host.set(Some(id));
-            return;
-        }
-        if self.core.map_or(true, |core| core.slots.host_lost) {
-            return;
-        }
-        let deaths = self.host_deaths.get().saturating_add(1);
-        self.host_deaths.set(deaths);
-        let for_good = deaths > self.board.host_restarts;
-        self.core.map(|core| core.slots.host_died(&self.env(), for_good));
-        if for_good {
-            process.terminate(None);
-            self.shares.host.end();
-        } else if ended {
-            process.terminate(None);
-            process.start(self.starting);
-        }
-        self.host.set(Some(process.processid().id()));
-        self.news();
-    }
-}
-
-/// The buffers of a process.
-struct Caller<'a> {
-    grant: &'a ProcessGrant,
-    caller: ProcessId,
-}
-
-impl Buffers for Caller<'_> {
-    fn input(&self) -> usize {
-        let len = self.grant.enter(self.caller, |_, kernel| {
-            kernel.get_readonly_processbuffer(BUFFER).map_or(0, |buffer| buffer.len())
-        });
-        len.unwrap_or(0)
-    }
-
-    fn output(&self) -> usize {
-        let len = self.grant.enter(self.caller, |_, kernel| {
-            kernel.get_readwrite_processbuffer(BUFFER).map_or(0, |buffer| buffer.len())
-        });
-        len.unwrap_or(0)
-    }
-
-    fn copy_in(&self, from: usize, into: &mut [u8]) -> bool {
-        let Some(end) = from.checked_add(into.len()) else { return false };
-        let copied = self.grant.enter(self.caller, |_, kernel| {
-            let buffer = kernel.get_readonly_processbuffer(BUFFER)?;
-            buffer.enter(|bytes| {
-                bytes.get(from..end).is_some_and(|bytes| bytes.copy_to_slice_or_err(into).is_ok())
-            })
-        });
-        matches!(copied, Ok(Ok(true)))
-    }
-
-    fn copy_out(&self, from: usize, bytes: &[u8]) -> bool {
-        let Some(end) = from.checked_add(bytes.len()) else { return false };
-        let copied = self.grant.enter(self.caller, |_, kernel| {
-            let buffer = kernel.get_readwrite_processbuffer(BUFFER)?;
-            buffer.mut_enter(|room| {
-                room.get(from..end).is_some_and(|room| room.copy_from_slice_or_err(bytes).is_ok())
-            })
-        });
-        matches!(copied, Ok(Ok(true)))
     }
 }
 
@@ -400,119 +246,5 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
 
     fn allocate_grant(&self, process: ProcessId) -> Result<(), kernel::process::Error> {
         self.grant.enter(process, |_, _| ())
-    }
-}
-
-impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> NonvolatileStorageClient
-    for Capsule<SLOTS, NATIVES, UP, DOWN>
-{
-    fn read_done(&self, buffer: &'static mut [u8], length: usize) {
-        self.transferred(buffer, length);
-    }
-
-    fn write_done(&self, buffer: &'static mut [u8], length: usize) {
-        self.transferred(buffer, length);
-    }
-}
-
-impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> DeferredCallClient
-    for Capsule<SLOTS, NATIVES, UP, DOWN>
-{
-    fn handle_deferred_call(&self) {
-        if self.asked.get() == 0 {
-            self.go_on(self.buffer.take(), Ok(()));
-        }
-    }
-
-    fn register(&'static self) {
-        self.deferred.register(self);
-    }
-}
-
-impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> Machine
-    for Capsule<SLOTS, NATIVES, UP, DOWN>
-{
-    fn start(&self, slot: u8, grant: &grants::Grant) -> bool {
-        let Some((process, native)) = self.find_who(Who::Task(slot)).zip(self.board.native_index(slot))
-        else {
-            return false;
-        };
-        // What faulted has to be ended before it can start.
-        process.terminate(None);
-        process.start(self.starting);
-        let id = process.processid();
-        let runs = !matches!(process.get_state(), State::Faulted | State::Terminated);
-        // While it has memory left for that: one that takes all of it could not call the capsule.
-        if !runs || self.grant.enter(id, |_, _| ()).is_err() {
-            process.terminate(None);
-            return false;
-        }
-        self.shares.begin(native, grant, id.id());
-        true
-    }
-
-    fn terminate(&self, slot: u8) {
-        if let Some(share) = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native))
-        {
-            share.end();
-        }
-        if let Some(process) = self.find_who(Who::Task(slot)) {
-            process.terminate(None);
-        }
-    }
-
-    fn used(&self, slot: u8) -> Used {
-        let share = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native));
-        let used = share.map_or(Used::default(), |share| share.usage());
-        let mem_bytes = self.find_who(Who::Task(slot)).map_or(0, |process| {
-            let addresses = process.get_addresses();
-            u32::try_from(addresses.sram_app_brk.saturating_sub(addresses.sram_start)).unwrap_or(u32::MAX)
-        });
-        Used { mem_bytes, mem_peak_bytes: mem_bytes, ..used }
-    }
-
-    fn host(&self, permille: u16, strict: bool) {
-        self.shares.host(permille.saturating_add(self.board.host_permille).min(1000), strict);
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.shares.now_us() / 1000
-    }
-}
-
-impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> Watch
-    for Capsule<SLOTS, NATIVES, UP, DOWN>
-{
-    fn who(&self, app: ShortId) -> Option<Who> {
-        self.board.who(app)
-    }
-
-    fn native(&self, slot: u8) -> Option<usize> {
-        self.board.native_index(slot)
-    }
-
-    fn ran(&self, who: Who) {
-        match who {
-            Who::Agent => {}
-            Who::Host => self.look_at_host(),
-            Who::Task(slot) => self.look(slot),
-        }
-    }
-
-    fn window(&self) -> bool {
-        let mut stopping = false;
-        for slot in (0..SLOTS as u8).filter(|slot| self.board.native(*slot).is_some()) {
-            self.look(slot);
-            if let Slot::Stopping { deadline_ms } = self.state(slot) {
-                if deadline_ms <= self.now_ms() {
-                    self.core.map(|core| core.slots.ended(&self.env(), slot, End::Killed));
-                } else {
-                    stopping = true;
-                }
-            }
-        }
-        self.look_at_host();
-        self.news();
-        stopping
     }
 }

@@ -18,11 +18,13 @@ mod calls;
 mod capsule;
 mod core;
 mod filter;
+mod processes;
 mod ring;
 mod scheduler;
 mod shares;
 mod signatures;
 mod slots;
+mod transfers;
 mod verify;
 mod work;
 

@@ -201,6 +201,11 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
         }
         if throttled || self.awaited.get() {
             self.arm();
+        } else if !self.alarm.is_armed() {
+            // The clock is read before it has gone round.
+            let half = A::Ticks::half_max_value().min(A::Ticks::from_or_max(1 << 31));
+            self.alarm.set_alarm(self.last.get(), half);
+            self.armed.set(None);
         }
         SchedulingDecision::TrySleep
     }

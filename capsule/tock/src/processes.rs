@@ -1,0 +1,165 @@
+//! The processes of native slots and of the host: how they are started, and how it is seen that they have ended.
+//!
+//! The kernel tells nobody that a process exits or faults. So each is looked at when it stops executing, before anything
+//! else runs, and once a window.
+
+use crate::board::Who;
+use crate::capsule::Capsule;
+use crate::scheduler::Watch;
+use crate::slots::{Machine, Used};
+use grants::Slot;
+use grants::syscall::End;
+use kernel::process::{ShortId, State};
+
+impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
+    Capsule<SLOTS, NATIVES, UP, DOWN>
+{
+    /// Why the task of a native slot has ended, if it has.
+    fn end_of(&self, slot: u8) -> Option<End> {
+        let native = self.board.native(slot)?;
+        let Some(process) = self.find(native.app) else { return Some(End::Fault) };
+        let share = self.shares.natives.get(self.board.native_index(slot)?)?;
+        if share.process() != Some(process.processid().id()) {
+            return Some(End::Restarted);
+        }
+        match process.get_state() {
+            State::Faulted => return Some(End::Fault),
+            State::Terminated => {
+                let code = process.get_completion_code().flatten();
+                return Some(code.map_or(End::Fault, |code| End::Exited(code as i32)));
+            }
+            _ => {}
+        }
+        let asked = self.used(slot).mem_bytes;
+        let granted = self.core.map(|core| core.slots.ledger.grant(slot.into())).flatten()?.mem_bytes;
+        (asked > granted).then_some(End::OverMemory { asked })
+    }
+
+    /// Looks whether a native slot's task has ended.
+    fn look(&self, slot: u8) {
+        if self.state(slot).may_run()
+            && let Some(end) = self.end_of(slot)
+        {
+            self.core.map(|core| core.slots.ended(&self.env(), slot, end));
+            self.news();
+        }
+    }
+
+    /// Looks whether the host died, once it has run, and starts it again as long as that may help.
+    fn look_at_host(&self, ran: bool) {
+        if !ran && self.host.get().is_none() {
+            return;
+        }
+        let Some(process) = self.find_who(Who::Host) else { return };
+        let id = process.processid().id();
+        let ended = matches!(process.get_state(), State::Faulted | State::Terminated);
+        if !ended && self.host.get().is_none_or(|known| known == id) {
+            self.host.set(Some(id));
+            return;
+        }
+        if self.core.map_or(true, |core| core.slots.host_lost) {
+            return;
+        }
+        let deaths = self.host_deaths.get().saturating_add(1);
+        self.host_deaths.set(deaths);
+        let for_good = deaths > self.board.host_restarts;
+        self.core.map(|core| core.slots.host_died(&self.env(), for_good));
+        if for_good {
+            process.terminate(None);
+            self.shares.host.end();
+        } else if ended {
+            process.terminate(None);
+            process.start(self.starting);
+        }
+        self.host.set(Some(process.processid().id()));
+        self.news();
+    }
+}
+
+impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> Machine
+    for Capsule<SLOTS, NATIVES, UP, DOWN>
+{
+    fn start(&self, slot: u8, grant: &grants::Grant) -> bool {
+        let Some((process, native)) = self.find_who(Who::Task(slot)).zip(self.board.native_index(slot))
+        else {
+            return false;
+        };
+        // What faulted has to be ended before it can start.
+        process.terminate(None);
+        process.start(self.starting);
+        let id = process.processid();
+        let runs = !matches!(process.get_state(), State::Faulted | State::Terminated);
+        // While it has memory left for that: one that takes all of it could not call the capsule.
+        if !runs || self.grant.enter(id, |_, _| ()).is_err() {
+            process.terminate(None);
+            return false;
+        }
+        self.shares.begin(native, grant, id.id());
+        true
+    }
+
+    fn terminate(&self, slot: u8) {
+        if let Some(share) = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native))
+        {
+            share.end();
+        }
+        if let Some(process) = self.find_who(Who::Task(slot)) {
+            process.terminate(None);
+        }
+    }
+
+    fn used(&self, slot: u8) -> Used {
+        let share = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native));
+        let used = share.map_or(Used::default(), |share| share.usage());
+        let mem_bytes = self.find_who(Who::Task(slot)).map_or(0, |process| {
+            let addresses = process.get_addresses();
+            u32::try_from(addresses.sram_app_brk.saturating_sub(addresses.sram_start)).unwrap_or(u32::MAX)
+        });
+        Used { mem_bytes, mem_peak_bytes: mem_bytes, ..used }
+    }
+
+    fn host(&self, permille: u16, strict: bool) {
+        self.shares.host(permille.saturating_add(self.board.host_permille).min(1000), strict);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.shares.now_us() / 1000
+    }
+}
+
+impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize> Watch
+    for Capsule<SLOTS, NATIVES, UP, DOWN>
+{
+    fn who(&self, app: ShortId) -> Option<Who> {
+        self.board.who(app)
+    }
+
+    fn native(&self, slot: u8) -> Option<usize> {
+        self.board.native_index(slot)
+    }
+
+    fn ran(&self, who: Who) {
+        match who {
+            Who::Agent => {}
+            Who::Host => self.look_at_host(true),
+            Who::Task(slot) => self.look(slot),
+        }
+    }
+
+    fn window(&self) -> bool {
+        let mut stopping = false;
+        for slot in (0..SLOTS as u8).filter(|slot| self.board.native(*slot).is_some()) {
+            self.look(slot);
+            if let Slot::Stopping { deadline_ms } = self.state(slot) {
+                if deadline_ms <= self.now_ms() {
+                    self.core.map(|core| core.slots.ended(&self.env(), slot, End::Killed));
+                } else {
+                    stopping = true;
+                }
+            }
+        }
+        self.look_at_host(false);
+        self.news();
+        stopping
+    }
+}

@@ -87,7 +87,7 @@ async fn what_a_process_does_wrong_ends_it_alone() {
     let Some(system) = System::start_tock(GOOD) else { return };
     let mut neighbour = launch(&system, "neighbour", "spin", &[("cpus", 0.1), ("mem", 0.024)]).await;
     neighbour.until_running().await;
-    for image in ["null", "kernel", "overflow", "panic"] {
+    for image in ["null", "kernel-store", "overflow"] {
         let mut wrong = launch(&system, image, image, NATIVE).await;
         let statuses = wrong.until_the_end().await;
         assert_eq!(statuses.last().unwrap().state(), TaskFailed, "{image}: {}", end(&statuses));
@@ -95,13 +95,13 @@ async fn what_a_process_does_wrong_ends_it_alone() {
     let mut restart = launch(&system, "restart", "restart", NATIVE).await;
     let statuses = restart.until_the_end().await;
     assert_eq!(states(&statuses), [TaskStarting, TaskRunning, TaskFailed], "{}", end(&statuses));
-    let mut hog = launch(&system, "hog", "hog", &[("cpus", 0.25), ("mem", 0.016)]).await;
+    let mut hog = launch(&system, "hog", "brk-hog", &[("cpus", 0.25), ("mem", 0.016)]).await;
     let statuses = hog.until_the_end().await;
     let last = statuses.last().unwrap();
     assert_eq!(last.state(), TaskFailed, "{}", end(&statuses));
     assert_eq!(last.reason(), Reason::ContainerLimitationMemory, "{}", end(&statuses));
     // It calls what it was not granted, and says 0 if all of that was refused.
-    let mut ungranted = launch(&system, "ungranted", "ungranted", NATIVE).await;
+    let mut ungranted = launch(&system, "trespass", "trespass", NATIVE).await;
     let statuses = ungranted.until_the_end().await;
     assert_eq!(statuses.last().unwrap().state(), TaskFinished, "{}", end(&statuses));
     assert_eq!(task(&system, "neighbour").unwrap()["state"], "TASK_RUNNING");

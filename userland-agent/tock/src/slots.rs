@@ -68,7 +68,7 @@ impl<S: Syscalls + 'static> Slots<S> {
     fn release(&mut self, slot: u8) {
         let bit = 1 << slot;
         match self.order(AgentCall::Release { slot }) {
-            Err(CallError::Refused(ErrorCode::Busy | ErrorCode::Already, _)) => self.unreleased |= bit,
+            Err(CallError::Refused(ErrorCode::Busy | ErrorCode::Off, _)) => self.unreleased |= bit,
             _ => self.unreleased &= !bit,
         }
     }

@@ -23,6 +23,15 @@ impl Budget {
         Self { per_window, carry_max, balance: per_window, debt: 0, used: 0, granted: per_window }
     }
 
+    /// A new budget of whose first window only `left` of `window_ticks` ticks are still to come: as much less of it.
+    pub const fn joining(self, left: u64, window_ticks: u64) -> Self {
+        if left >= window_ticks {
+            return self;
+        }
+        let part = self.per_window.saturating_mul(left) / window_ticks;
+        Self { balance: part, granted: part, ..self }
+    }
+
     /// The same budget with another share from the next window on; what is left of this one, and what is owed, stays.
     pub const fn with_share(self, share_permille: u16, window_ticks: u64) -> Self {
         let per_window = Self::new(share_permille, window_ticks, self.carry_max).per_window;

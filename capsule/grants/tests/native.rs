@@ -185,6 +185,9 @@ proptest! {
             many.start_windows(windows);
             prop_assert_eq!(one, many);
         }
+        let joined = Budget::new(share, 100_000, carry).joining(25_000, 100_000);
+        prop_assert_eq!(joined.remaining(), u64::from(share) * 25);
+        prop_assert_eq!(joined.granted(), joined.remaining());
         let changed = one.with_share(change, 100_000);
         prop_assert_eq!(changed.remaining(), one.remaining());
         prop_assert_eq!(changed.per_window(), u64::from(change) * 100);

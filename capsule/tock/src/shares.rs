@@ -34,9 +34,10 @@ impl Share {
         }
     }
 
-    /// Begins to count, in a window of its own.
-    pub fn begin(&self, cpu_permille: u16, strict: bool, process: usize) {
-        self.budget.set(Budget::new(cpu_permille, WINDOW_US, CARRY_US));
+    /// Begins to count at a time, microseconds, in the middle of a window.
+    fn begin(&self, now_us: u64, cpu_permille: u16, strict: bool, process: usize) {
+        let budget = Budget::new(cpu_permille, WINDOW_US, CARRY_US);
+        self.budget.set(budget.joining(WINDOW_US - now_us % WINDOW_US, WINDOW_US));
         self.extra.set(0);
         self.strict.set(strict);
         self.process.set(process);
@@ -127,7 +128,7 @@ impl<const NATIVES: usize> Shares<NATIVES> {
         if self.host.active.get() {
             self.host.change(permille, strict);
         } else {
-            self.host.begin(permille, strict, 0);
+            self.host.begin(self.now_us(), permille, strict, 0);
         }
     }
 
@@ -140,10 +141,10 @@ impl<const NATIVES: usize> Shares<NATIVES> {
         }
     }
 
-    /// Begins to give a native slot's process its grant.
-    pub(crate) fn begin(&self, native: usize, grant: &Grant, process: usize) {
+    /// Begins to give a native slot's process its grant; `process` is its identity, [`kernel::ProcessId::id`].
+    pub fn begin(&self, native: usize, grant: &Grant, process: usize) {
         if let Some(share) = self.natives.get(native) {
-            share.begin(grant.cpu_permille, grant.strict, process);
+            share.begin(self.now_us(), grant.cpu_permille, grant.strict, process);
         }
     }
 }

@@ -154,7 +154,8 @@ impl Chip for Machine {
     fn sleep(&self) {
         let now = self.now_us.get();
         // Without an interrupt to come, time only passes.
-        let next = [self.alarm.get(), self.interrupt.get()].into_iter().flatten().min().unwrap_or(now + 50_000);
+        let next =
+            [self.alarm.get(), self.interrupt.get()].into_iter().flatten().min().unwrap_or(now + 50_000);
         self.now_us.set(next.max(now));
         self.slept_us.set(self.slept_us.get() + next.max(now) - now);
         self.sleeps.set(self.sleeps.get() + 1);
@@ -263,10 +264,8 @@ impl UserspaceKernelBoundary for NoBoundary {
 
 /// A kernel with so many places for processes.
 pub fn kernel(places: usize) -> (&'static Kernel, &'static [ProcessSlot]) {
-    let table: &'static [ProcessSlot; 8] = leak(kernel::process::ProcessArray::<8>::new())
-        .as_slice()
-        .try_into()
-        .expect("eight places");
+    let table: &'static [ProcessSlot; 8] =
+        leak(kernel::process::ProcessArray::<8>::new()).as_slice().try_into().expect("eight places");
     let table = &table[..places];
     (leak(Kernel::new(table)), table)
 }

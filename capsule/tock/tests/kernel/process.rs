@@ -230,11 +230,19 @@ impl Process for Fake {
     }
     fn update_stack_start_pointer(&self, _: *const u8) {}
     fn update_heap_start_pointer(&self, _: *const u8) {}
-    fn build_readwrite_process_buffer(&self, at: *mut u8, size: usize) -> Result<ReadWriteProcessBuffer, ErrorCode> {
+    fn build_readwrite_process_buffer(
+        &self,
+        at: *mut u8,
+        size: usize,
+    ) -> Result<ReadWriteProcessBuffer, ErrorCode> {
         // Safety: tests allow memory that they leaked, with its length.
         Ok(unsafe { ReadWriteProcessBuffer::new_external(at, size, self.processid(), &TRUSTED) })
     }
-    fn build_readonly_process_buffer(&self, at: *const u8, size: usize) -> Result<ReadOnlyProcessBuffer, ErrorCode> {
+    fn build_readonly_process_buffer(
+        &self,
+        at: *const u8,
+        size: usize,
+    ) -> Result<ReadOnlyProcessBuffer, ErrorCode> {
         // Safety: as above.
         Ok(unsafe { ReadOnlyProcessBuffer::new_external(at, size, self.processid(), &TRUSTED) })
     }
@@ -265,7 +273,11 @@ impl Process for Fake {
     fn grant_is_allocated(&self, grant: usize) -> Option<bool> {
         self.is_running().then(|| self.grants.borrow()[grant].is_some())
     }
-    fn allocate_custom_grant(&self, _: usize, _: usize) -> Result<(ProcessCustomGrantIdentifier, NonNull<u8>), ()> {
+    fn allocate_custom_grant(
+        &self,
+        _: usize,
+        _: usize,
+    ) -> Result<(ProcessCustomGrantIdentifier, NonNull<u8>), ()> {
         Err(())
     }
     fn enter_grant(&self, grant: usize) -> Result<NonNull<u8>, Error> {
@@ -291,7 +303,8 @@ impl Process for Fake {
     fn lookup_grant_from_driver_num(&self, driver: usize) -> Result<usize, Error> {
         let grants = self.grants.borrow();
         let is_it = |grant: &Granted| grant.as_ref().is_some_and(|(number, _)| *number == driver);
-        grants.iter().position(is_it).ok_or(Error::KernelError)
+        // What the kernel takes as: not allocated yet.
+        grants.iter().position(is_it).ok_or(Error::OutOfMemory)
     }
     fn is_valid_upcall_function_pointer(&self, _: *const ()) -> bool {
         true
@@ -328,9 +341,9 @@ impl Process for Fake {
                 self.app_brk.set(SRAM + bytes);
                 ContextSwitchReason::Interrupted
             }
-            None => {
-                ContextSwitchReason::SyscallFired { syscall: Syscall::Yield { yield_type: YieldVariant::Wait } }
-            }
+            None => ContextSwitchReason::SyscallFired {
+                syscall: Syscall::Yield { yield_type: YieldVariant::Wait },
+            },
         })
     }
     fn get_addresses(&self) -> ProcessAddresses {

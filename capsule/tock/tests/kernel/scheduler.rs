@@ -3,6 +3,7 @@
 use crate::machine::{Machine, TRUSTED, kernel, leak, turn};
 use crate::process::{Act, Fake};
 use capsule_tock::{BudgetScheduler, CARRY_US, SLICE_US, Shares, WINDOW_US, Watch, Who};
+use grants::Grant;
 use kernel::Kernel;
 use kernel::platform::{KernelResources, SyscallDriverLookup};
 use kernel::process::{Process, ShortId};
@@ -118,7 +119,8 @@ impl World {
 
     /// Gives a task a share.
     fn grant(&self, task: usize, permille: u16, strict: bool) {
-        self.shares.natives[task].begin(permille, strict, self.tasks[task].processid().id());
+        let grant = Grant { cpu_permille: permille, strict, ..Grant::default() };
+        self.shares.begin(task, &grant, self.tasks[task].processid().id());
     }
 
     fn spin(&self, task: usize) {
@@ -269,6 +271,23 @@ fn rest_is_saved_within_bounds() {
     assert!(seen[0][0] <= 10_000 + CARRY_US, "{seen:?}");
     let (used, granted) = world.shares.natives[0].used();
     assert!(granted >= 5_000_000 / 10 && used <= 4 * 10_000 + CARRY_US);
+}
+
+#[test]
+fn who_joins_in_the_middle_of_a_window_has_a_part_of_it() {
+    let _turn = turn();
+    for late in [10_000, 90_000] {
+        let world = World::new();
+        // Somebody keeps the clock going.
+        world.grant(1, 10, false);
+        world.spin(1);
+        world.until(late);
+        world.grant(0, 300, true);
+        world.spin(0);
+        world.until(WINDOW_US);
+        let (ran, part) = (world.tasks[0].ran_us.get(), (WINDOW_US - late) * 3 / 10);
+        assert!(ran.abs_diff(part) <= SLICE_US / 10 * 4, "{ran} of {part}");
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Header {
     pub fn parse(first: &[u8]) -> Result<Self, Malformed> {
         let size = usize::from(half(first, 2)?);
         let header = first.get(..size).ok_or(Malformed)?;
-        if half(header, 0)? != 2 || size < BASE || size > PROTECTED as usize || size % 4 != 0 {
+        if half(header, 0)? != 2 || size < BASE || size > PROTECTED as usize || !size.is_multiple_of(4) {
             return Err(Malformed);
         }
         let sum = header.chunks_exact(4).enumerate().filter(|(at, _)| *at != 3);

@@ -169,13 +169,7 @@ proptest! {
         world.run_hosted(0, ALL);
         let by = [AGENT, HOST, task(NATIVE)][who];
         let outcome = world.command(by, (command, arg1, arg2), &input, &mut [0; 64][..room]);
-        let theirs = match (who, command) {
-            (_, 0) => true,
-            (0, 1..=16) => true,
-            (1, 64..=72 | 96..=99) => true,
-            (2, 64..=72) => true,
-            _ => false,
-        };
+        let theirs = matches!((who, command), (_, 0) | (0, 1..=16) | (1 | 2, 64..=72) | (1, 96..=99));
         prop_assert_eq!(outcome == Outcome::Now(refused(ErrorCode::NOSUPPORT)), !theirs, "{:?}", outcome);
         let counted = world.core.slots.strangers + world.core.slots.entry(NATIVE).expect("a slot").refused;
         prop_assert_eq!(counted, u32::from(!theirs));

@@ -326,7 +326,7 @@ proptest! {
     fn nobody_has_more_than_its_share(shares in [0u16..334, 0u16..334, 0u16..334], bursts in prop::collection::vec((0usize..TASKS, 1u64..120_000, 0u64..90_000), 1..40), spinner in 0usize..TASKS) {
         let _turn = turn();
         let world = World::new();
-        for task in 0..TASKS { world.grant(task, shares[task], true); }
+        for (task, share) in shares.into_iter().enumerate() { world.grant(task, share, true); }
         world.spin(spinner);
         let begin = world.machine.now_us.get();
         let mut marks = vec![[0; TASKS]];

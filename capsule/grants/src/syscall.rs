@@ -537,6 +537,39 @@ fn flag(argument: usize) -> Result<bool, DecodeError> {
     }
 }
 
+/// A number of a record, little-endian. A function of its own for each kind, because records have many.
+trait Number: Sized {
+    /// Takes it off the front; 0 if that is too short.
+    fn take(rest: &mut &[u8]) -> Self;
+    /// Puts it to the front; nothing if that is too short.
+    fn put(self, rest: &mut &mut [u8]);
+}
+
+macro_rules! number {
+    ($($kind:ty),*) => {
+        $(
+            impl Number for $kind {
+                #[inline(never)]
+                fn take(rest: &mut &[u8]) -> Self {
+                    let Some((bytes, after)) = rest.split_first_chunk() else { return 0 };
+                    *rest = after;
+                    Self::from_le_bytes(*bytes)
+                }
+
+                #[inline(never)]
+                fn put(self, rest: &mut &mut [u8]) {
+                    if let Some((bytes, after)) = core::mem::take(rest).split_first_chunk_mut() {
+                        *bytes = self.to_le_bytes();
+                        *rest = after;
+                    }
+                }
+            }
+        )*
+    };
+}
+
+number!(u8, u16, u32, u64, u128);
+
 /// A record of fixed size in a buffer, all of its numbers little-endian.
 macro_rules! record {
     ($(#[$about:meta])* $name:ident { $($(#[$what:meta])* $field:ident : $kind:ty,)* }) => {
@@ -554,26 +587,17 @@ macro_rules! record {
             pub fn to_bytes(self) -> [u8; Self::LEN] {
                 let mut bytes = [0; Self::LEN];
                 let mut rest = &mut bytes[..];
-                $(
-                    let (at, after) = rest.split_at_mut(size_of::<$kind>());
-                    at.copy_from_slice(&self.$field.to_le_bytes());
-                    rest = after;
-                )*
-                let _ = rest;
+                $(self.$field.put(&mut rest);)*
                 bytes
             }
 
             /// From the first bytes of a buffer; `None` if it is too short.
             pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-                let mut record = Self::default();
+                if bytes.len() < Self::LEN {
+                    return None;
+                }
                 let mut rest = bytes;
-                $(
-                    let (at, after) = rest.split_at_checked(size_of::<$kind>())?;
-                    record.$field = <$kind>::from_le_bytes(at.try_into().ok()?);
-                    rest = after;
-                )*
-                let _ = rest;
-                Some(record)
+                Some(Self { $($field: Number::take(&mut rest),)* })
             }
         }
     };

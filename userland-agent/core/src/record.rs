@@ -7,6 +7,7 @@ const FORMAT: u8 = 3;
 
 /// Reads a record. One that cannot be read as `T` counts as absent: it is of another version or damaged, and the
 /// gateway holds what is needed to go on without it.
+#[inline(never)] // its buffer is not to be on its callers' stack for as long as they run
 pub(crate) fn load<T: DeserializeOwned>(os: &mut impl Os, record: Record) -> Result<Option<T>, StorageError> {
     let mut buffer = [0; Record::MAX];
     let Some(len) = os.get(record, &mut buffer)? else { return Ok(None) };
@@ -17,6 +18,7 @@ pub(crate) fn load<T: DeserializeOwned>(os: &mut impl Os, record: Record) -> Res
 }
 
 /// Writes a record durably.
+#[inline(never)]
 pub(crate) fn save<T: Serialize>(os: &mut impl Os, record: Record, value: &T) -> Result<(), StorageError> {
     let mut buffer = [0; Record::MAX];
     buffer[0] = FORMAT;

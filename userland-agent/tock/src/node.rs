@@ -55,18 +55,14 @@ impl<S: Syscalls + 'static> Node<S> {
         let clock = Clock::<S>::open().map_err(NodeError::Clock)?;
         let capsule = Capsule::open(clock).map_err(|_| NodeError::Capsule)?;
         let node = capsule.capacity().map_err(|_| NodeError::Capsule)?;
-        let provision = {
-            let mut blob = [0; PROVISION_LEN];
-            CapsuleRegion::new(capsule, &node).read(0, &mut blob).map_err(NodeError::Storage)?;
-            Provision::decode(&blob).map_err(NodeError::Provision)?
-        };
+        let provision = provision(CapsuleRegion::new(capsule, &node))?;
         let link = link(clock, &provision).map_err(NodeError::Link)?;
         // Without it the node still works, but what it draws at its first start is what another may draw too.
         let seed = random::number(clock).unwrap_or(0) ^ node.eui64 ^ clock.now_ms();
         let os = TockOs::open(clock, capsule, node, &provision, link).map_err(NodeError::Storage)?;
         let config = Config {
-            publishers: provision.publishers.clone(),
-            credential: provision.credential.clone(),
+            publishers: provision.publishers,
+            credential: provision.credential,
             poll_max_s: provision.poll_max_s,
             ..Config::default()
         };
@@ -116,7 +112,16 @@ impl<S: Syscalls + 'static> Node<S> {
     }
 }
 
+/// What the node was provisioned with.
+#[inline(never)]
+fn provision(mut region: impl Region) -> Result<Provision, NodeError> {
+    let mut blob = [0; PROVISION_LEN];
+    region.read(0, &mut blob).map_err(NodeError::Storage)?;
+    Provision::decode(&blob).map_err(NodeError::Provision)
+}
+
 /// The link that the node was provisioned for.
+#[inline(never)]
 fn link<S: Syscalls + 'static>(
     clock: &'static Clock<S>,
     provision: &Provision,

@@ -99,6 +99,7 @@ pub struct TockOs<S: Syscalls + 'static> {
 
 impl<S: Syscalls + 'static> TockOs<S> {
     /// Opens what is under the agent.
+    #[inline(never)]
     pub fn open(
         clock: &'static Clock<S>,
         capsule: Capsule<S>,

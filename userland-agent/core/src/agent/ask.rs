@@ -24,6 +24,7 @@ impl<O: Os> Agent<O> {
         }
     }
 
+    #[inline(never)] // seldom called, and its frame is large
     pub(super) fn register(&mut self, now: u64) {
         self.counters.registrations = self.counters.registrations.saturating_add(1);
         let message = Register {
@@ -37,6 +38,7 @@ impl<O: Os> Agent<O> {
         self.post(paths::REGISTER, &message, Purpose::Register, now);
     }
 
+    #[inline(never)] // seldom called, and its frame is large
     pub(super) fn poll(&mut self, now: u64) -> bool {
         let Link::Up { poll_ms, pause_ms, .. } = self.link else { return false };
         let busy = matches!(self.os.power(), Power::Mains) && !self.tasks.is_empty();

@@ -146,7 +146,8 @@ enum Purpose {
 pub struct Agent<O: Os> {
     os: O,
     config: Config,
-    wire: Wire,
+    /// Boxed, as are others below: what is moved when an agent is made is to be small.
+    wire: Box<Wire>,
     link: Link,
     boot: u32,
     epoch: u16,
@@ -155,8 +156,8 @@ pub struct Agent<O: Os> {
     tasks: Vec<Box<Task>>,
     /// What the tasks that have not ended were granted, by slot.
     ledger: Ledger<TASKS_MAX>,
-    images: Images,
-    releases: Releases,
+    images: Box<Images>,
+    releases: Box<Releases>,
     /// Tasks that were to be killed and are not here: the gateway is to hear that. What finds no place is killed again.
     strangers: heapless::Deque<TaskHandle, TASKS_MAX>,
     under_way: Option<Purpose>,
@@ -193,8 +194,8 @@ impl<O: Os> Agent<O> {
             counters.storage_errors = counters.storage_errors.saturating_add(1);
         }
         let mut seen: CommandSeq = record::load(&mut os, Record::Seen)?.unwrap_or(0);
-        let images = Images::load(&mut os)?;
-        let releases = Releases::load(&mut os)?;
+        let images = Box::new(Images::load(&mut os)?);
+        let releases = Box::new(Releases::load(&mut os)?);
         let mut tasks = Vec::new();
         let has = os.inventory();
         let mut ledger = Ledger::new(Capacity {
@@ -204,25 +205,10 @@ impl<O: Os> Agent<O> {
             flash_bytes: u32::MAX, // images are shared between tasks: `Images` keeps their book
         });
         for slot in 0..TASKS_MAX as u8 {
-            if let Some(kept) = record::load::<Kept>(&mut os, Record::Slot(slot))? {
+            if let Some(task) = restored(&mut os, slot, &mut ledger, &mut counters)? {
                 // The node may have stopped between the task's record and the counter's. The task can end and be
                 // forgotten before the gateway is asked for orders again: it must not come as a new one then.
-                seen = seen.max(kept.order);
-                let mut task = Box::new(Task::restored(slot, kept));
-                if task.kept.phase == Phase::Running {
-                    if !task.resume() {
-                        task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
-                    }
-                    if record::save(&mut os, task.record(), &task.kept).is_err() {
-                        counters.storage_errors = counters.storage_errors.saturating_add(1);
-                    }
-                }
-                if task.kept.phase != Phase::Ended
-                    && ledger.reserve(slot.into(), grant_of(&task.kept.launch)).is_err()
-                {
-                    // The node has less than when it took the task.
-                    task.report(State::Failed(Failure::Resources), "node has less than before");
-                }
+                seen = seen.max(task.kept.order);
                 tasks.push(task);
             }
         }
@@ -240,7 +226,7 @@ impl<O: Os> Agent<O> {
             }
         };
         let mut agent = Self {
-            wire: Wire::new(config.ack_timeout_ms, config.min_timeout_ms, context, seed),
+            wire: Box::new(Wire::new(config.ack_timeout_ms, config.min_timeout_ms, context, seed)),
             observers: heapless::Vec::new(),
             os,
             config,
@@ -380,6 +366,31 @@ impl<O: Os> Agent<O> {
         let soonest = ends.fold(due, u64::min).min(self.next_notification());
         soonest.min(self.wire.next_timeout().unwrap_or(u64::MAX))
     }
+}
+
+/// The task that storage remembers in a slot, if any, as it is after a restart.
+#[inline(never)]
+fn restored(
+    os: &mut impl Os,
+    slot: u8,
+    ledger: &mut Ledger<TASKS_MAX>,
+    counters: &mut Counters,
+) -> Result<Option<Box<Task>>, StorageError> {
+    let Some(kept) = record::load::<Kept>(os, Record::Slot(slot))? else { return Ok(None) };
+    let mut task = Box::new(Task::restored(slot, kept));
+    if task.kept.phase == Phase::Running {
+        if !task.resume() {
+            task.report(State::Failed(Failure::Restarted), "node restarted while it ran");
+        }
+        if record::save(os, task.record(), &task.kept).is_err() {
+            counters.storage_errors = counters.storage_errors.saturating_add(1);
+        }
+    }
+    if task.kept.phase != Phase::Ended && ledger.reserve(slot.into(), grant_of(&task.kept.launch)).is_err() {
+        // The node has less than when it took the task.
+        task.report(State::Failed(Failure::Resources), "node has less than before");
+    }
+    Ok(Some(task))
 }
 
 /// Which key a record of numbers is about.

@@ -58,6 +58,7 @@ pub(super) struct Observer {
 }
 
 impl<O: Os> Agent<O> {
+    #[inline(never)] // seldom called, and its frame is large
     pub(super) fn read_by(&mut self, mut asked: Asked, request: &Request, now: u64) {
         let Some(resource) = Resource::ALL.into_iter().find(|one| one.path() == request.path) else {
             return self.wire.answer_code(asked, Code::NOT_FOUND, now);
@@ -92,6 +93,7 @@ impl<O: Os> Agent<O> {
     }
 
     /// Tells observers what has changed.
+    #[inline(never)] // seldom called, and its frame is large
     pub(super) fn notify(&mut self, now: u64) {
         for at in 0..self.observers.len() {
             let Observer { resource, told, next_ms, szx, .. } = self.observers[at];

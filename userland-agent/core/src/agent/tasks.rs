@@ -21,6 +21,7 @@ impl<O: Os> Agent<O> {
     }
 
     /// What the publisher says, asked once, before a block of the image is worth the radio.
+    #[inline(never)] // seldom called, and its frame is large
     fn believe(&mut self, at: usize) -> bool {
         let task = &mut self.tasks[at];
         if task.release.is_some() {
@@ -65,6 +66,7 @@ impl<O: Os> Agent<O> {
         })
     }
 
+    #[inline(never)] // seldom called, and its frame is large
     pub(super) fn start(&mut self, at: usize) {
         let task = &self.tasks[at];
         let (launch, digest, release) = (task.kept.launch, task.intake.digest(), task.release.flatten());

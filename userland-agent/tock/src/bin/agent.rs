@@ -19,7 +19,7 @@ mod app {
     use rlsf::Tlsf;
 
     /// Bytes of the stack.
-    const STACK: usize = 0x8000;
+    const STACK: usize = 0x2c00;
     /// Bytes of the heap.
     const HEAP: usize = 0x3000;
 

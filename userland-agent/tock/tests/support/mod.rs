@@ -15,10 +15,11 @@ use agent_tock::node::Node;
 use capsule::{Capsule, FakeCapsule};
 use drivers::{FakeAlarm, FakeUdp, Udp};
 use gateway::Gateway;
+use libtock_platform::{RawSyscalls, Register};
 use libtock_unittest::fake;
 use node_proto::{Capabilities, Document, Kind, Launch, Power, State, TaskHandle};
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -30,6 +31,34 @@ pub const MS: u64 = FREQUENCY / 1000;
 pub const GATEWAY: [u8; 8] = [2, 0, 0, 0xff, 0xfe, 0, 0, 1];
 /// That of the radio.
 pub const NODE: [u8; 8] = [2, 0, 0, 0, 0, 0, 0, 7];
+
+thread_local! {
+    static INSIDE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the app runs, and neither the kernel nor the world.
+pub fn inside() -> bool {
+    INSIDE.with(Cell::get)
+}
+
+/// While it lives, the app runs, or does not.
+pub struct Running(bool);
+
+impl Running {
+    pub fn app() -> Self {
+        Self(INSIDE.replace(true))
+    }
+
+    pub fn kernel() -> Self {
+        Self(INSIDE.replace(false))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        INSIDE.set(self.0);
+    }
+}
 
 /// What happens at its time.
 #[derive(Clone, Debug)]
@@ -75,7 +104,37 @@ pub struct Machine {
     pub world: Rc<RefCell<World>>,
 }
 
-pub type Syscalls = fake::Syscalls;
+/// The fake kernel's system calls, by which the app is left for as long as they take.
+pub struct Syscalls;
+
+// SAFETY: each call is handed on as it is, under the same conditions.
+#[allow(unsafe_code)]
+unsafe impl RawSyscalls for Syscalls {
+    unsafe fn yield1(registers: [Register; 1]) {
+        let _running = Running::kernel();
+        unsafe { fake::Syscalls::yield1(registers) }
+    }
+
+    unsafe fn yield2(registers: [Register; 2]) {
+        let _running = Running::kernel();
+        unsafe { fake::Syscalls::yield2(registers) }
+    }
+
+    unsafe fn syscall1<const CLASS: usize>(registers: [Register; 1]) -> [Register; 2] {
+        let _running = Running::kernel();
+        unsafe { fake::Syscalls::syscall1::<CLASS>(registers) }
+    }
+
+    unsafe fn syscall2<const CLASS: usize>(registers: [Register; 2]) -> [Register; 2] {
+        let _running = Running::kernel();
+        unsafe { fake::Syscalls::syscall2::<CLASS>(registers) }
+    }
+
+    unsafe fn syscall4<const CLASS: usize>(registers: [Register; 4]) -> [Register; 4] {
+        let _running = Running::kernel();
+        unsafe { fake::Syscalls::syscall4::<CLASS>(registers) }
+    }
+}
 
 impl Machine {
     pub fn new() -> Self {
@@ -115,6 +174,7 @@ impl Machine {
     }
 
     pub fn start(&self) -> Box<Node<Syscalls>> {
+        let _running = Running::app();
         Node::start().expect("the node starts")
     }
 
@@ -131,7 +191,10 @@ impl Machine {
                 "never {what}: {:?}",
                 self.world.borrow().gateway.told
             );
-            node.turn();
+            {
+                let _running = Running::app();
+                node.turn();
+            }
             self.kernel.take_syscall_log();
         }
         panic!("turned in circles instead of: {what}");

@@ -193,6 +193,11 @@ pub trait Os {
         let _ = keep;
         Ok(())
     }
+    /// Tasks at once that there is memory for besides what they are granted, at most
+    /// [`TASKS_MAX`](node_proto::limits::TASKS_MAX); constant while the node runs.
+    fn tasks_max(&self) -> usize {
+        node_proto::limits::TASKS_MAX
+    }
     /// What image storage takes; constant while the node runs.
     fn image_limits(&self) -> ImageLimits {
         ImageLimits { count: usize::MAX, bytes: u32::MAX }

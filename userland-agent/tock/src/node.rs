@@ -42,16 +42,16 @@ pub enum NodeError {
 
 /// A node.
 pub struct Node<S: Syscalls + 'static> {
-    agent: Agent<TockOs<S>>,
+    /// On the heap: the stack would have to hold it several times while it is moved.
+    agent: Box<Agent<TockOs<S>>>,
     clock: &'static Clock<S>,
     capsule: Capsule<S>,
 }
 
 impl<S: Syscalls + 'static> Node<S> {
-    /// Starts a node on what its storage remembers. It is on the heap, and so is what it is made of: the stack would
-    /// have to hold it several times.
+    /// Starts a node on what its storage remembers.
     #[inline(never)]
-    pub fn start() -> Result<Box<Self>, NodeError> {
+    pub fn start() -> Result<Self, NodeError> {
         let clock = Clock::<S>::open().map_err(NodeError::Clock)?;
         let capsule = Capsule::open(clock).map_err(|_| NodeError::Capsule)?;
         let node = capsule.capacity().map_err(|_| NodeError::Capsule)?;
@@ -66,8 +66,8 @@ impl<S: Syscalls + 'static> Node<S> {
             poll_max_s: provision.poll_max_s,
             ..Config::default()
         };
-        let agent = Agent::new(os, config, seed).map_err(NodeError::Storage)?;
-        Ok(Box::new(Self { agent, clock, capsule }))
+        let agent = boxed(os, config, seed)?;
+        Ok(Self { agent, clock, capsule })
     }
 
     /// One turn: does what is due, takes what came, waits for what comes next.
@@ -110,6 +110,16 @@ impl<S: Syscalls + 'static> Node<S> {
     pub fn agent(&self) -> &Agent<TockOs<S>> {
         &self.agent
     }
+}
+
+/// The agent, with nothing on the stack but what makes it.
+#[inline(never)]
+fn boxed<S: Syscalls + 'static>(
+    os: TockOs<S>,
+    config: Config,
+    seed: u64,
+) -> Result<Box<Agent<TockOs<S>>>, NodeError> {
+    Ok(Box::new(Agent::new(os, config, seed).map_err(NodeError::Storage)?))
 }
 
 /// What the node was provisioned with.

@@ -20,6 +20,9 @@ use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, SIGNATURE_LEN,
 /// Name of a board that was not given one.
 pub const BOARD: &str = "tock";
 
+/// Tasks at once: what the app's heap is enough for when all of them fetch, log and send long messages.
+pub const TASKS: usize = 4;
+
 /// What every wasm image begins with.
 const WASM: [u8; 4] = *b"\0asm";
 /// What every native image begins with: the version of Tock's binary format.
@@ -203,6 +206,10 @@ impl<S: Syscalls + 'static> Os for TockOs<S> {
 
     fn image_retain(&mut self, keep: &dyn Fn(&Digest) -> bool) -> Result<(), StorageError> {
         self.areas.retain(&mut self.records, keep)
+    }
+
+    fn tasks_max(&self) -> usize {
+        TASKS.min(self.slots.count().into())
     }
 
     fn image_limits(&self) -> ImageLimits {

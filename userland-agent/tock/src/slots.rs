@@ -56,7 +56,8 @@ impl<S: Syscalls + 'static> Slots<S> {
         slots
     }
 
-    fn count(&self) -> u8 {
+    /// How many there are.
+    pub fn count(&self) -> u8 {
         self.node.slots.min(SLOTS_MAX)
     }
 

@@ -48,7 +48,7 @@ fn registers_as_what_the_capsule_says_and_polls() {
     let register = &world.gateway.registrations[0];
     assert_eq!((world.gateway.registrations.len(), register.eui64, register.boot), (1, NODE, 1));
     let inventory = &register.inventory;
-    assert_eq!((inventory.flash_bytes, inventory.mem_bytes), (3 * 4096, 10_000));
+    assert_eq!((inventory.flash_bytes, inventory.mem_bytes), (4 * 4096, 10_000));
     assert_eq!((inventory.runtimes.0, inventory.board.as_str()), (3, "fake"));
 }
 
@@ -73,7 +73,7 @@ fn a_restarted_app_comes_back_as_the_same_node_and_ends_what_ran() {
 
 #[test]
 fn a_task_runs_in_a_slot_of_its_kind_with_its_document_and_grant() {
-    for (kind, slot) in [(Kind::Wasm, 0), (Kind::Native, 2)] {
+    for (kind, slot) in [(Kind::Wasm, 0), (Kind::Native, 4)] {
         let machine = Machine::new();
         machine.world.borrow_mut().capsule.script.clear();
         let mut node = machine.start();
@@ -148,7 +148,7 @@ fn a_kill_ends_the_slot_and_is_reported() {
     machine.world.borrow_mut().gateway.order(Order::Kill { task: 1, grace_ms: 500 });
     machine.until(&mut node, "ended", |world| ended(world, 1));
     let world = machine.world.borrow();
-    assert_eq!(world.capsule.stops, [(2, 500)]);
+    assert_eq!(world.capsule.stops, [(4, 500)]);
     assert_eq!(world.gateway.states(1).last(), Some(&State::Killed));
 }
 

@@ -155,7 +155,7 @@ pub struct Agent<O: Os> {
     /// At most [`TASKS_MAX`]. Each is on its own on the heap: a node with one task has no room for eight.
     tasks: Vec<Box<Task>>,
     /// What the tasks that have not ended were granted, by slot.
-    ledger: Ledger<TASKS_MAX>,
+    ledger: Box<Ledger<TASKS_MAX>>,
     images: Box<Images>,
     releases: Box<Releases>,
     /// Tasks that were to be killed and are not here: the gateway is to hear that. What finds no place is killed again.
@@ -175,7 +175,7 @@ pub struct Agent<O: Os> {
     listened_ms: u64,
     listened_at_ms: u64,
     listening: bool,
-    observers: heapless::Vec<reads::Observer, { reads::OBSERVERS_MAX }>,
+    observers: Box<heapless::Vec<reads::Observer, { reads::OBSERVERS_MAX }>>,
     counters: Counters,
 }
 
@@ -198,12 +198,12 @@ impl<O: Os> Agent<O> {
         let releases = Box::new(Releases::load(&mut os)?);
         let mut tasks = Vec::new();
         let has = os.inventory();
-        let mut ledger = Ledger::new(Capacity {
+        let mut ledger = Box::new(Ledger::new(Capacity {
             cpu_permille: has.cpu_permille,
             mem_bytes: has.mem_bytes,
             leds: has.leds,
             flash_bytes: u32::MAX, // images are shared between tasks: `Images` keeps their book
-        });
+        }));
         for slot in 0..TASKS_MAX as u8 {
             if let Some(task) = restored(&mut os, slot, &mut ledger, &mut counters)? {
                 // The node may have stopped between the task's record and the counter's. The task can end and be
@@ -227,7 +227,7 @@ impl<O: Os> Agent<O> {
         };
         let mut agent = Self {
             wire: Box::new(Wire::new(config.ack_timeout_ms, config.min_timeout_ms, context, seed)),
-            observers: heapless::Vec::new(),
+            observers: Box::default(),
             os,
             config,
             link,

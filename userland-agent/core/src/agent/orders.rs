@@ -87,6 +87,10 @@ impl<O: Os> Agent<O> {
     /// Reserves what a task asks for, or says why this node will not run it.
     pub(super) fn refusal(&mut self, slot: u8, launch: &Launch) -> Option<(Failure, &'static str)> {
         let has = self.os.inventory();
+        let held = self.tasks.iter().filter(|task| task.kept.phase != Phase::Ended).count();
+        if held >= self.os.tasks_max() {
+            return Some((Failure::Resources, "no slot left"));
+        }
         let runtime = match launch.kind {
             Kind::Wasm => Runtimes::WASM,
             Kind::Native => Runtimes::NATIVE,

@@ -1,7 +1,8 @@
 //! The system under the agent, in memory.
 
 use agent_core::{
-    Digest, Event, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError, TaskUsage,
+    Digest, Event, ImageLimits, Intake, NodeUsage, Os, Peer, Record, Start, StartError, StorageError,
+    TaskUsage,
 };
 use grants::Leds;
 use node_proto::{Arch, Failure, Inventory, Power, Runtimes, TaskHandle};
@@ -46,6 +47,8 @@ pub struct World {
     pub script: Vec<(u64, Event)>,
     pub running: BTreeMap<TaskHandle, VecDeque<(u64, Event)>>,
     pub writes: u64,
+    /// Tasks at once, images at once, and bytes of one image.
+    pub limits: (usize, usize, u32),
     /// At which write what goes wrong.
     pub fault: Option<(u64, Fault)>,
     /// The node is down: nothing it does has an effect.
@@ -84,6 +87,7 @@ impl Default for World {
             script: vec![(200, Event::Exited(0))],
             running: BTreeMap::new(),
             writes: 0,
+            limits: (usize::MAX, usize::MAX, u32::MAX),
             fault: None,
             dead: false,
         }
@@ -205,6 +209,20 @@ impl Os for FakeOs {
         self.0.borrow_mut().write(|world| {
             world.images.remove(image);
         })
+    }
+
+    fn image_retain(&mut self, keep: &dyn Fn(&Digest) -> bool) -> Result<(), StorageError> {
+        self.0.borrow_mut().images.retain(|image, _| keep(image));
+        Ok(())
+    }
+
+    fn image_limits(&self) -> ImageLimits {
+        let (_, count, bytes) = self.0.borrow().limits;
+        ImageLimits { count, bytes }
+    }
+
+    fn tasks_max(&self) -> usize {
+        self.0.borrow().limits.0
     }
 
     fn intake(&mut self, piece: &Intake<'_>) -> Result<(), StartError> {

@@ -12,8 +12,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-pub const SLOTS: u8 = 4;
-pub const AREAS: u8 = 3;
+pub const SLOTS: u8 = 6;
+pub const AREAS: u8 = 4;
 pub const AREA_BYTES: usize = 4096;
 
 /// Where a slot is.
@@ -89,7 +89,7 @@ impl Capsule {
             native_mem_bytes: 4096,
             native_image_bytes: 4096,
             cpu_permille: 1000,
-            hosted: 0b0011,
+            hosted: 0b1111,
             slots: SLOTS,
             areas: AREAS,
             leds: 0,

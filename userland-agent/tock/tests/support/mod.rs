@@ -173,7 +173,7 @@ impl Machine {
         Self { kernel: plug(&world), world }
     }
 
-    pub fn start(&self) -> Box<Node<Syscalls>> {
+    pub fn start(&self) -> Node<Syscalls> {
         let _running = Running::app();
         Node::start().expect("the node starts")
     }

@@ -28,10 +28,13 @@ pub const PANICKED: u32 = 101;
 #[macro_export]
 macro_rules! start {
     ($main:path) => {
-        #[unsafe(no_mangle)]
-        extern "C" fn run() -> i32 {
-            $main()
-        }
+        // In a block of its own: the name is for the linker, and the task may have another `run`.
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "C" fn run() -> i32 {
+                $main()
+            }
+        };
     };
 }
 

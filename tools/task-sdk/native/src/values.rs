@@ -41,10 +41,7 @@ impl Values {
     pub fn load<E>(&mut self, fill: impl FnOnce(&mut [u8]) -> Result<usize, E>) -> Result<(), E> {
         self.len = 0;
         let filled = fill(&mut self.bytes)?.min(KEPT_MAX);
-        if let Some(rest) = self.bytes.get_mut(filled..) {
-            rest.fill(0);
-        }
-        self.len = KEPT_MAX;
+        self.len = filled;
         let mut end = 0;
         while let Some(entry) = self.entry_at(end) {
             end = entry.end;

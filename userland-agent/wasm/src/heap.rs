@@ -2,7 +2,11 @@
 //!
 //! Memories and tables are reserved in ways that may fail, and all else (translated code, stacks of values, what a module
 //! says) in ways that may not: there, a full heap would end the process with the tasks of everybody. So what can be
-//! refused is refused while [`Engine::RESERVE`] is still left for what can not.
+//! refused is refused while [`Engine::RESERVE`] is still left for what can not, and a module that has its turn when even
+//! [`Engine::RUN_RESERVE`] is gone is ended.
+//!
+//! That is not proof: in wasmi, a stack of values that grows to its largest in one turn, or a function that takes more than
+//! the reserve to translate, still finds a heap that was filled in between without room.
 
 use crate::engine::{Chosen, Engine};
 use crate::inspect::Image;
@@ -18,9 +22,18 @@ pub(crate) fn load_bytes(image: &Image) -> usize {
 
 /// True if the heap has so many bytes in one piece, beside the reserve.
 pub(crate) fn has_room(bytes: usize) -> bool {
-    let (mut more, mut reserve) = (Vec::<u8>::new(), Vec::<u8>::new());
-    let given = more.try_reserve_exact(bytes).is_ok() && reserve.try_reserve_exact(Chosen::RESERVE).is_ok();
+    both(bytes, Chosen::RESERVE)
+}
+
+/// True if it has enough for a module's turn.
+pub(crate) fn may_run() -> bool {
+    both(0, Chosen::RUN_RESERVE)
+}
+
+fn both(one: usize, other: usize) -> bool {
+    let (mut first, mut second) = (Vec::<u8>::new(), Vec::<u8>::new());
+    let given = first.try_reserve_exact(one).is_ok() && second.try_reserve_exact(other).is_ok();
     // Or the compiler, which knows that neither is used, asks for neither.
-    core::hint::black_box((&more, &reserve));
+    core::hint::black_box((&first, &second));
     given
 }

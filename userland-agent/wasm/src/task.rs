@@ -233,7 +233,7 @@ impl Task {
 
     /// One uninterrupted run of a call, within the budget.
     fn run(&mut self, call: Call, input: Option<i32>, now_ms: u64) -> Outcome<Call> {
-        if !heap::has_room(0) {
+        if !heap::may_run() {
             // What comes next may need memory in a way that can not be refused: that would end the tasks of all.
             return Outcome::Trapped(Trap::Other("no memory left in the node".into()));
         }

@@ -56,11 +56,14 @@ pub(crate) trait Engine: Sized {
     /// A call under way. To drop it gives the call up.
     type Call;
 
-    /// Bytes in one piece that the heap has to keep for what this engine can not be refused while it runs.
+    /// Bytes in one piece that the heap has to keep, when a module starts or grows, for what can not be refused later.
     const RESERVE: usize;
-    /// What the engine takes for a module of nothing, bytes, about.
+    /// The same, before a module has its turn.
+    const RUN_RESERVE: usize;
+    /// What the engine takes for a module of nothing until it has run for a while, bytes. These are measured on a core
+    /// of 32 bits, with the images of `tools/task-sdk`, and rounded up.
     const LOAD_BASE: usize;
-    /// What it takes for a byte of an image, about.
+    /// What it takes for a byte of an image.
     const LOAD_PER_BYTE: usize;
 
     /// Validates and instantiates an image that was admitted, and runs its start section within `fuel`. Gives what that

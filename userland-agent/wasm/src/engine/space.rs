@@ -49,6 +49,8 @@ pub(crate) struct Space {
     state: Rc<RefCell<State>>,
     /// Why the interpreter has paused, until it is asked.
     pause: Rc<Cell<Option<Pause>>>,
+    /// Set with [`State::refused`]: this is looked at after each instruction.
+    refused: Rc<Cell<bool>>,
     entry: WasmRef,
     check: Option<WasmRef>,
     exports_memory: bool,
@@ -76,9 +78,10 @@ struct Frame {
 impl Engine for Space {
     type Call = Call;
 
-    /// What a step of an instruction never needs: all that it allocates can be refused. This is for what a module says.
-    const RESERVE: usize = 4 << 10;
-    const LOAD_BASE: usize = 6 << 10;
+    /// All that the interpreter allocates can be refused: this is for what modules say and are told.
+    const RESERVE: usize = 6 << 10;
+    const RUN_RESERVE: usize = 2 << 10;
+    const LOAD_BASE: usize = 10 << 10;
     const LOAD_PER_BYTE: usize = 3;
 
     fn load(launch: &Launch<'_>, of: &Image, state: State, fuel: u64) -> Result<(Self, u64), StartError> {
@@ -88,10 +91,13 @@ impl Engine for Space {
         if state.borrow_mut().grow_table(0, of.table_elements as usize, 0) != Growth::Granted {
             return Err(full(AllocError::OutOfMemory));
         }
-        let host = host(of.exports_memory, &state, &pause).map_err(full)?;
+        let host = host(of, &state, &pause).map_err(full)?;
         let mut interpreter = Interpreter::new(0, 1, host).map_err(|_| full(AllocError::OutOfMemory))?;
         let mut code = builder(image).map_err(full)?;
-        let linear = SpaceRc::new(Linear(state.clone())).map_err(full)?.into_wasm_memory_allocator();
+        let refused = Rc::new(Cell::new(false));
+        let linear = SpaceRc::new(Linear { state: state.clone(), refused: refused.clone() })
+            .map_err(full)?
+            .into_wasm_memory_allocator();
         let module = Module::new::<BLOCKS_MAX, OPERANDS_MAX>(
             "",
             &mut Whole { image, read: false },
@@ -115,7 +121,7 @@ impl Engine for Space {
         let module = interpreter.push_module(module).map_err(full)?;
         let start = interpreter.module_start(module);
         let exports_memory = of.exports_memory;
-        let mut loaded = Self { interpreter, code, state, pause, entry, check, exports_memory };
+        let mut loaded = Self { interpreter, code, state, pause, refused, entry, check, exports_memory };
         let left = match start {
             Some(start) => loaded.start(start, fuel)?,
             None => fuel,
@@ -247,7 +253,7 @@ impl Space {
                     return (left, Err(Trap::StackOverflow));
                 }
             }
-            if self.state.borrow().refused.is_some() {
+            if self.refused.get() {
                 return (left, Err(Trap::Other("memory refused".into())));
             }
         }
@@ -283,14 +289,15 @@ impl Frame {
     }
 }
 
-/// The functions of the interface, as the interpreter wants them.
+/// The functions that an image imports, as the interpreter wants them.
 fn host(
-    exports_memory: bool,
+    of: &Image,
     state: &Rc<RefCell<State>>,
     pause: &Rc<Cell<Option<Pause>>>,
 ) -> Result<SpaceVec<HostModule>, AllocError> {
-    let mut functions = SpaceVec::new(abi::FUNCTIONS.len())?;
-    for function in &abi::FUNCTIONS {
+    let exports_memory = of.exports_memory;
+    let mut functions = SpaceVec::new(of.imports.len())?;
+    for function in of.imports.iter().filter_map(|import| import.function) {
         let kinds = |kinds: &[abi::Type]| {
             let letters = kinds.iter().map(|kind| if *kind == abi::Type::I32 { 'i' } else { 'I' });
             letters.collect::<alloc::string::String>()

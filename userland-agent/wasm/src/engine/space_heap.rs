@@ -7,7 +7,7 @@
 use crate::state::{Growth, State};
 use alloc::rc::Rc;
 use core::alloc::Layout;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::ptr::NonNull;
 use spacewasm::{AllocError, InnerVec, WasmMemoryAllocator, WasmStream};
 
@@ -56,15 +56,18 @@ unsafe fn free(at: NonNull<u8>, layout: Layout) {
 }
 
 /// What the linear memory of one module is made of, within its grant.
-pub(super) struct Linear(pub Rc<RefCell<State>>);
+pub(super) struct Linear {
+    pub state: Rc<RefCell<State>>,
+    /// Set when the grant was exceeded.
+    pub refused: Rc<Cell<bool>>,
+}
 
 impl Linear {
     fn grow(&self, desired: usize) -> Result<(), AllocError> {
-        let mut state = self.0.try_borrow_mut().map_err(|_| AllocError::AllocationFailed)?;
-        match state.grow_memory(desired, desired) {
-            Growth::Granted => Ok(()),
-            Growth::No | Growth::Refused => Err(AllocError::OutOfMemory),
-        }
+        let mut state = self.state.try_borrow_mut().map_err(|_| AllocError::AllocationFailed)?;
+        let growth = state.grow_memory(desired, desired);
+        self.refused.set(growth == Growth::Refused);
+        if growth == Growth::Granted { Ok(()) } else { Err(AllocError::OutOfMemory) }
     }
 }
 

@@ -46,8 +46,10 @@ impl Engine for Wasmi {
 
     /// A stack of values at its largest, and a function's translation.
     const RESERVE: usize = (STACK_VALUES_MAX * 8) + (4 << 10);
-    const LOAD_BASE: usize = 12 << 10;
-    const LOAD_PER_BYTE: usize = 4;
+    /// A stack of half of that, which is already more than most tasks ever have.
+    const RUN_RESERVE: usize = 8 << 10;
+    const LOAD_BASE: usize = 9 << 10;
+    const LOAD_PER_BYTE: usize = 3;
 
     fn load(launch: &Launch<'_>, _: &Image, state: State, fuel: u64) -> Result<(Self, u64), StartError> {
         let (interpreter, module) = compile(launch.image, true)?;

@@ -4,7 +4,10 @@
 #![no_std]
 #![no_main]
 
+mod devices;
+mod flash;
 mod io;
+mod map;
 mod network;
 mod pins;
 
@@ -227,6 +230,8 @@ unsafe fn start() {
             mux_alarm,
             network::eui64(),
         );
+        let _devices = devices::start(&peripherals.gpio_port, &base.temp, mux_alarm);
+        let _storage = flash::start(&base.nvmc);
         let scheduler = components::sched::round_robin::RoundRobinComponent::new(processes)
             .finalize(components::round_robin_component_static!(PROCESSES));
         let scheduler_timer = SchedulerTimerHw::new_with_calibration(CORE_HZ);

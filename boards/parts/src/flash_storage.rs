@@ -8,7 +8,8 @@
 //! - a [region](Region) may be one that is written front to back, as images are: then a page is erased when the first
 //!   change reaches it, and what followed in the same unit is given up, so that the pieces after it find erased words.
 //!
-//! Storage addresses are flash addresses. Nothing outside the regions is ever read or written, the kernel least of all.
+//! Storage addresses begin with the first region, and go on with the next where one ends. Nothing outside the regions is
+//! ever read or written, the kernel least of all.
 //! What this does not do: a page that is erased to change a part of it is lost as a whole if power goes before it is
 //! written again. Whoever needs more keeps two copies in two pages.
 
@@ -65,11 +66,6 @@ impl Region {
             None => true,
         };
         self.start.is_multiple_of(PAGE) && self.len.is_multiple_of(PAGE) && units
-    }
-
-    fn holds(&self, address: usize, len: usize) -> bool {
-        let from = address.checked_sub(self.start).filter(|from| *from <= self.len);
-        from.is_some_and(|from| len <= self.len - from)
     }
 
     /// Where the unit of an address ends, if it has one.
@@ -196,10 +192,17 @@ impl<F: Nor, const N: usize> FlashStorage<'_, F, N> {
         }
     }
 
-    /// The region that all of some bytes are in.
-    fn region(&self, address: usize, len: usize) -> Result<Region, ErrorCode> {
-        let mut regions = self.regions.iter();
-        regions.find(|region| region.holds(address, len)).copied().ok_or(ErrorCode::INVAL)
+    /// The region that all of some bytes are in, and where in the flash they are.
+    fn place(&self, address: usize, len: usize) -> Result<(Region, usize), ErrorCode> {
+        let mut before = 0;
+        for region in self.regions {
+            if let Some(at) = address.checked_sub(before).filter(|at| *at < region.len) {
+                let fits = len <= region.len - at;
+                return if fits { Ok((region, region.start + at)) } else { Err(ErrorCode::INVAL) };
+            }
+            before += region.len;
+        }
+        Err(ErrorCode::INVAL)
     }
 
     fn begin(&self, buffer: &'static mut [u8], length: usize, state: State) -> Result<(), ErrorCode> {
@@ -233,7 +236,7 @@ impl<'a, F: Nor, const N: usize> NonvolatileStorage<'a> for FlashStorage<'a, F, 
     }
 
     fn read(&self, buffer: &'static mut [u8], address: usize, length: usize) -> Result<(), ErrorCode> {
-        self.region(address, length)?;
+        let (_, address) = self.place(address, length)?;
         let into = buffer.get_mut(..length).ok_or(ErrorCode::SIZE)?;
         if matches!(self.state.get(), State::Idle) {
             self.pages.read(address, into);
@@ -242,7 +245,7 @@ impl<'a, F: Nor, const N: usize> NonvolatileStorage<'a> for FlashStorage<'a, F, 
     }
 
     fn write(&self, buffer: &'static mut [u8], address: usize, length: usize) -> Result<(), ErrorCode> {
-        let region = self.region(address, length)?;
+        let (region, address) = self.place(address, length)?;
         self.begin(buffer, length, State::Write { region, address, len: length, done: 0 })
     }
 }

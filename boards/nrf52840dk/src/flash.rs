@@ -1,0 +1,82 @@
+//! Storage in the chip's flash: which parts of it, and how the chip erases and writes.
+
+use crate::map;
+use kernel::deferred_call::DeferredCallClient;
+use kernel::hil::flash::Flash;
+use kernel::static_init;
+use nrf52840::nvmc::Nvmc;
+use parts::flash_storage::{FlashStorage, Nor, Region};
+
+/// Records, documents, values, two pieces with image areas, and the native slots.
+const REGIONS: usize = 5 + map::SLOTS.len();
+/// The storage of the board.
+pub type Storage = FlashStorage<'static, Chip, REGIONS>;
+
+/// The flash through its controller (nRF52840 product specification, NVMC).
+pub struct Chip(&'static Nvmc);
+
+impl Nor for Chip {
+    #[expect(unsafe_code, reason = "flash is no Rust object")]
+    fn word(&self, address: usize) -> u32 {
+        // SAFETY: the regions are all in the chip's flash, and the storage asks for whole words.
+        unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() }
+    }
+
+    #[expect(unsafe_code, reason = "flash is no Rust object, and no process runs from what is written")]
+    fn program(&self, address: usize, word: u32) {
+        self.0.configure_writeable();
+        while !self.0.is_ready() {}
+        // SAFETY: as above; the controller takes the word.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u32>(address).write_volatile(word) };
+        while !self.0.is_ready() {}
+    }
+
+    fn erase(&self, address: usize) {
+        // Tock's driver waits for the page to be erased, and never refuses. That it says so again later is heard by nobody.
+        let _ = self.0.erase_page(address / map::PAGE);
+    }
+}
+
+/// Addresses as the storage counts them: its parts one behind the other.
+pub mod at {
+    use crate::map;
+
+    /// The agent's records.
+    pub const RECORDS: usize = 0;
+    /// The slots' documents.
+    pub const DOCUMENTS: usize = RECORDS + map::RECORDS.end - map::RECORDS.start;
+    /// The slots' values.
+    pub const VALUES: usize = DOCUMENTS + map::DOCUMENTS.end - map::DOCUMENTS.start;
+    /// The image areas, both pieces.
+    pub const AREAS: usize = VALUES + map::VALUES.end - map::VALUES.start;
+    /// The native slots, one after the other.
+    pub const SLOTS: usize =
+        AREAS + map::AREAS[0].end - map::AREAS[0].start + map::AREAS[1].end - map::AREAS[1].start;
+}
+
+/// Sets the storage up.
+///
+/// # Safety
+///
+/// Only before the kernel's loop, and once.
+#[expect(unsafe_code, reason = "static buffers")]
+pub unsafe fn start(nvmc: &'static Nvmc) -> &'static Storage {
+    let [areas, more_areas] = map::AREAS;
+    let [slot0, slot1] = map::SLOTS;
+    let regions = [
+        Region::kept(map::RECORDS.start, map::RECORDS.len()),
+        Region::units(map::DOCUMENTS.start, map::DOCUMENTS.len(), 1024),
+        Region::kept(map::VALUES.start, map::VALUES.len()),
+        Region::units(areas.start, areas.len(), map::AREA),
+        Region::units(more_areas.start, more_areas.len(), map::AREA),
+        Region::units(slot0, map::SLOT, map::SLOT),
+        Region::units(slot1, map::SLOT, map::SLOT),
+    ];
+    // SAFETY: called once.
+    unsafe {
+        let page = static_init!([u8; map::PAGE], [0; map::PAGE]);
+        let storage = static_init!(Storage, Storage::new(Chip(nvmc), regions, page));
+        storage.register();
+        storage
+    }
+}

@@ -22,9 +22,8 @@ pub struct Devices {
     temperature: Cell<Option<i32>>,
 }
 
-impl Devices {
-    /// Switches an LED; false if there is none of this number.
-    pub fn led(&self, number: u32, on: bool) -> bool {
+impl capsule_tock::Devices for Devices {
+    fn led(&self, number: u32, on: bool) -> bool {
         let Some(pin) = usize::try_from(number).ok().and_then(|number| pins::LEDS.get(number)) else {
             return false;
         };
@@ -37,11 +36,12 @@ impl Devices {
         true
     }
 
-    /// The value of a sensor; `None` if there is none of this number, or it was not measured yet.
-    pub fn sensor(&self, number: u32) -> Option<i32> {
+    fn sensor(&self, number: u32) -> Option<i32> {
         if number == 0 { self.temperature.get() } else { None }
     }
+}
 
+impl Devices {
     fn wait(&self) {
         self.alarm.set_alarm(self.alarm.now(), self.alarm.ticks_from_ms(PAUSE_MS));
     }

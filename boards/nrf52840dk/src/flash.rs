@@ -1,6 +1,7 @@
 //! Storage in the chip's flash: which parts of it, and how the chip erases and writes.
 
 use crate::map;
+use grants::native::PROTECTED;
 use kernel::deferred_call::DeferredCallClient;
 use kernel::hil::flash::Flash;
 use kernel::static_init;
@@ -12,14 +13,31 @@ const REGIONS: usize = 5 + map::SLOTS.len();
 /// The storage of the board.
 pub type Storage = FlashStorage<'static, Chip, REGIONS>;
 
+/// Bytes of a slot's document.
+pub const DOCUMENT: usize = 1024;
+
 /// The flash through its controller (nRF52840 product specification, NVMC).
 pub struct Chip(&'static Nvmc);
 
+/// A word of the flash, by its address.
+#[expect(unsafe_code, reason = "flash is no Rust object")]
+fn word(address: usize) -> u32 {
+    // SAFETY: the map's regions are all in the chip's flash, and all callers ask for whole words there.
+    unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() }
+}
+
+/// The bytes that an app in flash begins with.
+pub fn header(app: usize) -> [u8; PROTECTED as usize] {
+    let mut bytes = [0; PROTECTED as usize];
+    for (at, place) in (app..).step_by(4).zip(bytes.chunks_exact_mut(4)) {
+        place.copy_from_slice(&word(at).to_le_bytes());
+    }
+    bytes
+}
+
 impl Nor for Chip {
-    #[expect(unsafe_code, reason = "flash is no Rust object")]
     fn word(&self, address: usize) -> u32 {
-        // SAFETY: the regions are all in the chip's flash, and the storage asks for whole words.
-        unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() }
+        word(address)
     }
 
     #[expect(unsafe_code, reason = "flash is no Rust object, and no process runs from what is written")]
@@ -65,7 +83,7 @@ pub unsafe fn start(nvmc: &'static Nvmc) -> &'static Storage {
     let [slot0, slot1] = map::SLOTS;
     let regions = [
         Region::kept(map::RECORDS.start, map::RECORDS.len()),
-        Region::units(map::DOCUMENTS.start, map::DOCUMENTS.len(), 1024),
+        Region::units(map::DOCUMENTS.start, map::DOCUMENTS.len(), DOCUMENT),
         Region::kept(map::VALUES.start, map::VALUES.len()),
         Region::units(areas.start, areas.len(), map::AREA),
         Region::units(more_areas.start, more_areas.len(), map::AREA),

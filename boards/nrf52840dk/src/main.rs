@@ -9,10 +9,10 @@ mod flash;
 mod io;
 mod map;
 mod network;
+mod node;
 mod pins;
 
 use capsules_core::virtualizers::virtual_alarm::VirtualMuxAlarm;
-use capsules_system::process_policies::StopWithDebugFaultPolicy;
 use components::console::{ConsoleComponent, UartMuxComponent};
 use components::debug_writer::DebugWriterComponent;
 use kernel::component::Component;
@@ -35,6 +35,10 @@ use nrf52840::uicr::Regulator0Output;
 
 type ChipHw = NRF52<'static, Nrf52840DefaultPeripherals<'static>>;
 type AlarmHw = Rtc<'static>;
+type LowLevelDebug = capsules_core::low_level_debug::LowLevelDebug<
+    'static,
+    capsules_core::virtualizers::virtual_uart::UartDevice<'static>,
+>;
 type RngDriver = components::rng::RngComponentType<Trng<'static>>;
 type ProcessPrinter = capsules_system::process_printer::ProcessPrinterText;
 type SchedulerTimerHw = cortexm4f::systick::SysTick;
@@ -43,15 +47,30 @@ type SchedulerTimerHw = cortexm4f::systick::SysTick;
 const PROCESSES: usize = 2 + NATIVE_SLOTS;
 /// Native slots.
 const NATIVE_SLOTS: usize = 2;
+/// Drivers that the agent may call beside the executor capsule.
+const AGENT_DRIVERS: &[usize] = &[
+    capsules_core::alarm::DRIVER_NUM,
+    capsules_core::console::DRIVER_NUM,
+    capsules_core::low_level_debug::DRIVER_NUM,
+    capsules_core::rng::DRIVER_NUM,
+    capsules_extra::net::udp::DRIVER_NUM,
+];
+/// Drivers that the wasm executor may call beside it.
+const HOST_DRIVERS: &[usize] = &[
+    capsules_core::alarm::DRIVER_NUM,
+    capsules_core::console::DRIVER_NUM,
+    capsules_core::low_level_debug::DRIVER_NUM,
+    capsules_core::rng::DRIVER_NUM,
+];
 /// Speed of the serial line.
 const BAUD: u32 = 115_200;
 /// The core's clock, which SysTick counts.
 const CORE_HZ: u32 = 64_000_000;
 
 static PANIC_RESOURCES: SingleThreadValue<PanicResources<ChipHw, ProcessPrinter>> = SingleThreadValue::new();
-static FAULT_POLICY: StopWithDebugFaultPolicy = StopWithDebugFaultPolicy {};
 
-kernel::stack_size! {0x2000}
+// A signature is checked on it.
+kernel::stack_size! {0x4000}
 
 // What the linker script says of memory.
 #[expect(unsafe_code, reason = "only their addresses are used")]
@@ -66,10 +85,11 @@ unsafe extern "C" {
 struct Platform {
     console: &'static capsules_core::console::Console<'static>,
     alarm: &'static capsules_core::alarm::AlarmDriver<'static, VirtualMuxAlarm<'static, AlarmHw>>,
-    scheduler: &'static components::sched::round_robin::RoundRobinComponentType,
-    scheduler_timer: SchedulerTimerHw,
+    low_level_debug: &'static LowLevelDebug,
     rng: &'static RngDriver,
     network: network::Network,
+    node: node::Node,
+    scheduler_timer: SchedulerTimerHw,
 }
 
 impl SyscallDriverLookup for Platform {
@@ -80,8 +100,10 @@ impl SyscallDriverLookup for Platform {
         match driver_num {
             capsules_core::console::DRIVER_NUM => f(Some(self.console)),
             capsules_core::alarm::DRIVER_NUM => f(Some(self.alarm)),
+            capsules_core::low_level_debug::DRIVER_NUM => f(Some(self.low_level_debug)),
             capsules_core::rng::DRIVER_NUM => f(Some(self.rng)),
             capsules_extra::net::udp::DRIVER_NUM => f(Some(self.network.udp)),
+            grants::syscall::DRIVER => f(Some(self.node.executor)),
             _ => f(None),
         }
     }
@@ -89,9 +111,9 @@ impl SyscallDriverLookup for Platform {
 
 impl KernelResources<ChipHw> for Platform {
     type SyscallDriverLookup = Self;
-    type SyscallFilter = ();
+    type SyscallFilter = node::Filter;
     type ProcessFault = ();
-    type Scheduler = components::sched::round_robin::RoundRobinComponentType;
+    type Scheduler = node::Scheduler;
     type SchedulerTimer = SchedulerTimerHw;
     type WatchDog = ();
     type ContextSwitchCallback = ();
@@ -100,8 +122,8 @@ impl KernelResources<ChipHw> for Platform {
         self
     }
 
-    fn syscall_filter(&self) -> &() {
-        &()
+    fn syscall_filter(&self) -> &node::Filter {
+        &self.node.filter
     }
 
     fn process_fault(&self) -> &() {
@@ -109,7 +131,7 @@ impl KernelResources<ChipHw> for Platform {
     }
 
     fn scheduler(&self) -> &Self::Scheduler {
-        self.scheduler
+        self.node.scheduler
     }
 
     fn scheduler_timer(&self) -> &Self::SchedulerTimer {
@@ -216,6 +238,13 @@ unsafe fn start() {
         )
         .finalize(components::debug_writer_component_static!());
 
+        let low_level_debug = components::lldb::LowLevelDebugComponent::new(
+            board_kernel,
+            capsules_core::low_level_debug::DRIVER_NUM,
+            uart,
+            create_capability!(capabilities::MemoryAllocationCapability),
+        )
+        .finalize(components::low_level_debug_component_static!());
         let rng = components::rng::RngComponent::new(
             board_kernel,
             capsules_core::rng::DRIVER_NUM,
@@ -223,33 +252,25 @@ unsafe fn start() {
             create_capability!(capabilities::MemoryAllocationCapability),
         )
         .finalize(components::rng_component_static!(Trng<'static>));
-        let network = network::start(
-            board_kernel,
-            &peripherals.ieee802154_radio,
-            &base.ecb,
-            mux_alarm,
-            network::eui64(),
-        );
-        let _devices = devices::start(&peripherals.gpio_port, &base.temp, mux_alarm);
-        let _storage = flash::start(&base.nvmc);
-        let scheduler = components::sched::round_robin::RoundRobinComponent::new(processes)
-            .finalize(components::round_robin_component_static!(PROCESSES));
-        let scheduler_timer = SchedulerTimerHw::new_with_calibration(CORE_HZ);
-
-        let platform = Platform { console, alarm, scheduler, scheduler_timer, rng, network };
-        debug!("mesos-micro: kernel up");
+        let eui64 = network::eui64();
+        let radio = &peripherals.ieee802154_radio;
+        let network = network::start(board_kernel, radio, &base.ecb, mux_alarm, eui64);
+        let storage = flash::start(&base.nvmc);
+        let devices = devices::start(&peripherals.gpio_port, &base.temp, mux_alarm);
+        let node = node::start(board_kernel, eui64, storage, devices, mux_alarm);
 
         let apps = (&raw const _eapps).offset_from_unsigned(&raw const _sapps);
         let memory = (&raw const _eappmem).offset_from_unsigned(&raw const _sappmem);
-        kernel::process::load_processes(
+        node::load(
             board_kernel,
             chip,
+            node.executor,
             core::slice::from_raw_parts(&raw const _sapps, apps),
             core::slice::from_raw_parts_mut(&raw mut _sappmem, memory),
-            &FAULT_POLICY,
-            &create_capability!(capabilities::ProcessManagementCapability),
-        )
-        .unwrap_or_else(|error| debug!("mesos-micro: apps: {:?}", error));
+        );
+        let scheduler_timer = SchedulerTimerHw::new_with_calibration(CORE_HZ);
+        let platform = Platform { console, alarm, low_level_debug, rng, network, node, scheduler_timer };
+        debug!("mesos-micro: kernel up, EUI-64 {:016x}", u64::from_be_bytes(eui64));
         board_kernel.kernel_loop::<_, _, 0>(
             &platform,
             chip,

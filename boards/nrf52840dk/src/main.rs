@@ -53,7 +53,10 @@ const AGENT_DRIVERS: &[usize] = &[
     capsules_core::console::DRIVER_NUM,
     capsules_core::low_level_debug::DRIVER_NUM,
     capsules_core::rng::DRIVER_NUM,
+    capsules_extra::ieee802154::DRIVER_NUM,
     capsules_extra::net::udp::DRIVER_NUM,
+    #[cfg(feature = "thread")]
+    capsules_extra::net::thread::driver::DRIVER_NUM,
 ];
 /// Drivers that the wasm executor may call beside it.
 const HOST_DRIVERS: &[usize] = &[
@@ -102,7 +105,10 @@ impl SyscallDriverLookup for Platform {
             capsules_core::alarm::DRIVER_NUM => f(Some(self.alarm)),
             capsules_core::low_level_debug::DRIVER_NUM => f(Some(self.low_level_debug)),
             capsules_core::rng::DRIVER_NUM => f(Some(self.rng)),
+            capsules_extra::ieee802154::DRIVER_NUM => f(Some(self.network.mac)),
             capsules_extra::net::udp::DRIVER_NUM => f(Some(self.network.udp)),
+            #[cfg(feature = "thread")]
+            capsules_extra::net::thread::driver::DRIVER_NUM => f(Some(self.network.thread)),
             grants::syscall::DRIVER => f(Some(self.node.executor)),
             _ => f(None),
         }

@@ -1,7 +1,14 @@
 //! The way to the gateway: the chip's 802.15.4 radio, the guard, and Tock's 6LoWPAN and UDP on top.
+//!
+//! With the feature `thread`, Tock's child of a Thread network beside it, for experiments: it joins, and does no more
+//! (`capsules/extra/src/net/thread/driver.rs`: no data, no Child Update). It is off otherwise, because `receive` there
+//! panics on a datagram to its port of fewer than 11 bytes and the message integrity code: anybody in reach could
+//! restart the node with one frame.
 
 use crate::AlarmHw;
 use capsules_core::virtualizers::virtual_alarm::MuxAlarm;
+#[cfg(feature = "thread")]
+use capsules_core::virtualizers::virtual_alarm::VirtualMuxAlarm;
 use capsules_extra::net::ieee802154::MacAddress;
 use capsules_extra::net::ipv6::ip_utils::IPAddr;
 use components::ieee802154::{Ieee802154Component, MuxAes128ccmComponent};
@@ -17,6 +24,12 @@ use parts::guard::Guard;
 
 type GuardedRadio = Guard<'static, Radio<'static>>;
 type Aes = AesECB<'static>;
+/// The driver by which the agent sets the PAN.
+pub type MacDriver = components::ieee802154::Ieee802154ComponentType<GuardedRadio, Aes>;
+/// The kernel's child of a Thread network.
+#[cfg(feature = "thread")]
+pub type Thread =
+    capsules_extra::net::thread::driver::ThreadNetworkDriver<'static, VirtualMuxAlarm<'static, AlarmHw>>;
 type Mac = components::ieee802154::Ieee802154ComponentMacDeviceType<GuardedRadio, Aes>;
 
 /// The PAN that nodes and gateways of this project meet in, unless told otherwise.
@@ -26,9 +39,12 @@ const CHANNEL: RadioChannel = RadioChannel::Channel26;
 /// Frames carry long addresses only; nobody calls this node by a short one.
 const NO_SHORT_ADDRESS: u16 = 0xfffe;
 
-/// UDP over 6LoWPAN, and the guard's counters.
+/// What processes reach of it.
 pub struct Network {
     pub udp: &'static UDPDriverComponentType,
+    pub mac: &'static MacDriver,
+    #[cfg(feature = "thread")]
+    pub thread: &'static Thread,
 }
 
 /// The chip's EUI-64, in network order.
@@ -62,7 +78,7 @@ pub unsafe fn start(
         guard.set_channel(CHANNEL);
 
         let aes = MuxAes128ccmComponent::new(aes).finalize(components::mux_aes128ccm_component_static!(Aes));
-        let (_, mux_mac) = Ieee802154Component::new(
+        let (mac, mux_mac) = Ieee802154Component::new(
             kernel,
             capsules_extra::ieee802154::DRIVER_NUM,
             guard,
@@ -102,8 +118,32 @@ pub unsafe fn start(
             create_capability!(capabilities::NetworkCapabilityCreationCapability),
         )
         .finalize(components::udp_driver_component_static!(AlarmHw, UdpCap));
+        // One radio, one PAN and one UDP for both: the child has the port of MLE to itself.
+        #[cfg(feature = "thread")]
+        let thread = {
+            kernel::create_typed_capability!(thread_cap, ThreadCap: kernel::capabilities::UdpDriverCapability);
+            components::thread_network::ThreadNetworkComponent::new(
+                kernel,
+                capsules_extra::net::thread::driver::DRIVER_NUM,
+                senders,
+                receivers,
+                ports,
+                aes,
+                eui64,
+                mux_alarm,
+                thread_cap,
+                create_capability!(capabilities::MemoryAllocationCapability),
+                create_capability!(capabilities::NetworkCapabilityCreationCapability),
+            )
+            .finalize(components::thread_network_component_static!(AlarmHw, Aes, ThreadCap))
+        };
         // Nobody else turns it on: Tock's UDP driver sends on whatever there is.
         let _ = guard.start();
-        Network { udp }
+        Network {
+            udp,
+            mac,
+            #[cfg(feature = "thread")]
+            thread,
+        }
     }
 }

@@ -6,9 +6,7 @@
 //! restart the node with one frame.
 
 use crate::AlarmHw;
-use capsules_core::virtualizers::virtual_alarm::MuxAlarm;
-#[cfg(feature = "thread")]
-use capsules_core::virtualizers::virtual_alarm::VirtualMuxAlarm;
+use capsules_core::virtualizers::virtual_alarm::{MuxAlarm, VirtualMuxAlarm};
 use capsules_extra::net::ieee802154::MacAddress;
 use capsules_extra::net::ipv6::ip_utils::IPAddr;
 use components::ieee802154::{Ieee802154Component, MuxAes128ccmComponent};
@@ -16,10 +14,12 @@ use components::udp_driver::{UDPDriverComponent, UDPDriverComponentType};
 use components::udp_mux::UDPMuxComponent;
 use kernel::component::Component;
 use kernel::hil::radio::{RadioChannel, RadioConfig, RadioData};
+use kernel::hil::time::Alarm;
 use kernel::{Kernel, capabilities, create_capability, static_init};
 use nrf52840::aes::AesECB;
 use nrf52840::ficr::Ficr;
 use nrf52840::ieee802154_radio::Radio;
+use parts::brisk::Brisk;
 use parts::guard::Guard;
 
 type GuardedRadio = Guard<'static, Radio<'static>>;
@@ -29,11 +29,13 @@ pub type MacDriver = components::ieee802154::Ieee802154ComponentType<GuardedRadi
 /// The kernel's child of a Thread network.
 #[cfg(feature = "thread")]
 pub type Thread =
-    capsules_extra::net::thread::driver::ThreadNetworkDriver<'static, VirtualMuxAlarm<'static, AlarmHw>>;
+    capsules_extra::net::thread::driver::ThreadNetworkDriver<'static, VirtualMuxAlarm<'static, Pauses>>;
+/// What the stack's pauses are measured by.
+type Pauses = Brisk<'static, VirtualMuxAlarm<'static, AlarmHw>>;
 type Mac = components::ieee802154::Ieee802154ComponentMacDeviceType<GuardedRadio, Aes>;
 
 /// The PAN that nodes and gateways of this project meet in, unless told otherwise.
-const PAN: u16 = 0xface;
+const PAN: u16 = 0xABCD;
 /// The channel of it, at the upper end of the band, where Wi-Fi disturbs least.
 const CHANNEL: RadioChannel = RadioChannel::Channel26;
 /// Frames carry long addresses only; nobody calls this node by a short one.
@@ -90,6 +92,12 @@ pub unsafe fn start(
         )
         .finalize(components::ieee802154_component_static!(GuardedRadio, Aes));
 
+        let alarm = static_init!(VirtualMuxAlarm<'static, AlarmHw>, VirtualMuxAlarm::new(mux_alarm));
+        alarm.setup();
+        let brisk = static_init!(Pauses, Brisk::new(alarm));
+        let pauses = static_init!(MuxAlarm<'static, Pauses>, MuxAlarm::new(brisk));
+        brisk.set_alarm_client(pauses);
+
         let own = MacAddress::Long(eui64);
         let addresses = static_init!([IPAddr; 1], [IPAddr::generate_from_mac(own)]);
         // All traffic is link-local, so that neither context nor router is ever used.
@@ -101,11 +109,11 @@ pub unsafe fn start(
             no_router,
             own,
             addresses,
-            mux_alarm,
+            pauses,
             create_capability!(capabilities::NetworkCapabilityCreationCapability),
             create_capability!(capabilities::CreatePortTableCapability),
         )
-        .finalize(components::udp_mux_component_static!(AlarmHw, Mac));
+        .finalize(components::udp_mux_component_static!(Pauses, Mac));
         let udp = UDPDriverComponent::new(
             kernel,
             capsules_extra::net::udp::driver::DRIVER_NUM,
@@ -117,7 +125,7 @@ pub unsafe fn start(
             create_capability!(capabilities::MemoryAllocationCapability),
             create_capability!(capabilities::NetworkCapabilityCreationCapability),
         )
-        .finalize(components::udp_driver_component_static!(AlarmHw, UdpCap));
+        .finalize(components::udp_driver_component_static!(Pauses, UdpCap));
         // One radio, one PAN and one UDP for both: the child has the port of MLE to itself.
         #[cfg(feature = "thread")]
         let thread = {
@@ -130,12 +138,12 @@ pub unsafe fn start(
                 ports,
                 aes,
                 eui64,
-                mux_alarm,
+                pauses,
                 thread_cap,
                 create_capability!(capabilities::MemoryAllocationCapability),
                 create_capability!(capabilities::NetworkCapabilityCreationCapability),
             )
-            .finalize(components::thread_network_component_static!(AlarmHw, Aes, ThreadCap))
+            .finalize(components::thread_network_component_static!(Pauses, Aes, ThreadCap))
         };
         // Nobody else turns it on: Tock's UDP driver sends on whatever there is.
         let _ = guard.start();

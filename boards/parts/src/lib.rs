@@ -1,12 +1,14 @@
 //! What boards share beside the executor capsule.
 //!
 //! - [`flash_storage`]: nonvolatile storage in the flash that the kernel runs from.
+//! - [`brisk`]: what makes Tock's 6LoWPAN stack send without long pauses.
 //! - [`guard`]: keeps frames away from Tock's 6LoWPAN stack that it does not survive; every board has it.
 //! - [`virtual_radio`]: an IEEE 802.15.4 radio over an Ethernet card, for emulators.
 //! - [`ram_storage`]: nonvolatile storage in memory that outlives the kernel, for emulators.
 //! - [`no_aes`]: an AES engine for boards that have none; the node's messages are protected above the radio.
 #![no_std]
 
+pub mod brisk;
 pub mod flash_storage;
 pub mod guard;
 pub mod no_aes;

@@ -14,11 +14,14 @@ use kernel::hil::ethernet::EthernetAdapterDatapath;
 use kernel::hil::radio::{RadioConfig, RadioData};
 use kernel::hil::time::Alarm;
 use kernel::{Kernel, capabilities, create_capability, static_init};
+use parts::brisk::Brisk;
 use parts::guard::Guard;
 use parts::virtual_radio::{TX_BUFFER, VirtualRadio};
 
 pub type Radio = VirtualRadio<'static, Card, VirtualMuxAlarm<'static, AlarmHw>>;
 pub type GuardedRadio = Guard<'static, Radio>;
+/// What the stack's pauses are measured by.
+type Pauses = Brisk<'static, VirtualMuxAlarm<'static, AlarmHw>>;
 type Mac = components::ieee802154::Ieee802154ComponentMacDeviceType<GuardedRadio, NoAes>;
 
 /// What the agent reaches of the stack.
@@ -71,6 +74,12 @@ pub unsafe fn start(
         )
         .finalize(components::ieee802154_component_static!(GuardedRadio, NoAes));
 
+        let alarm = static_init!(VirtualMuxAlarm<'static, AlarmHw>, VirtualMuxAlarm::new(mux_alarm));
+        alarm.setup();
+        let brisk = static_init!(Pauses, Brisk::new(alarm));
+        let pauses = static_init!(MuxAlarm<'static, Pauses>, MuxAlarm::new(brisk));
+        brisk.set_alarm_client(pauses);
+
         let own = MacAddress::Long(eui64);
         let addresses = static_init!([IPAddr; 1], [IPAddr::generate_from_mac(own)]);
         // All traffic is link-local, so that neither context nor router is ever used.
@@ -82,11 +91,11 @@ pub unsafe fn start(
             no_router,
             own,
             addresses,
-            mux_alarm,
+            pauses,
             create_capability!(capabilities::NetworkCapabilityCreationCapability),
             create_capability!(capabilities::CreatePortTableCapability),
         )
-        .finalize(components::udp_mux_component_static!(AlarmHw, Mac));
+        .finalize(components::udp_mux_component_static!(Pauses, Mac));
         let udp = UDPDriverComponent::new(
             kernel,
             capsules_extra::net::udp::driver::DRIVER_NUM,
@@ -98,7 +107,7 @@ pub unsafe fn start(
             create_capability!(capabilities::MemoryAllocationCapability),
             create_capability!(capabilities::NetworkCapabilityCreationCapability),
         )
-        .finalize(components::udp_driver_component_static!(AlarmHw, UdpCap));
+        .finalize(components::udp_driver_component_static!(Pauses, UdpCap));
         // Nobody else turns it on: Tock's UDP driver sends on whatever there is.
         let _ = guard.start();
         Network { udp, mac }

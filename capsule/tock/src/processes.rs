@@ -22,17 +22,19 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         if share.process() != Some(process.processid().id()) {
             return Some(End::Restarted);
         }
+        let asked = self.used(slot).mem_bytes;
+        let granted = self.core.map(|core| core.slots.ledger.grant(slot.into())).flatten()?.mem_bytes;
+        let over = (asked > granted).then_some(End::OverMemory { asked });
         match process.get_state() {
-            State::Faulted => return Some(End::Fault),
+            // A task may take all that its partition has, and fault, before it is looked at for the first time.
+            State::Faulted => return Some(over.unwrap_or(End::Fault)),
             State::Terminated => {
                 let code = process.get_completion_code().flatten();
                 return Some(code.map_or(End::Fault, |code| End::Exited(code as i32)));
             }
             _ => {}
         }
-        let asked = self.used(slot).mem_bytes;
-        let granted = self.core.map(|core| core.slots.ledger.grant(slot.into())).flatten()?.mem_bytes;
-        (asked > granted).then_some(End::OverMemory { asked })
+        over
     }
 
     /// Looks whether a native slot's task has ended.

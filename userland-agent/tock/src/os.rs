@@ -14,8 +14,11 @@ use agent_core::{
 use alloc::boxed::Box;
 use grants::syscall::{AgentCall, NodeRecord};
 use libtock_platform::Syscalls;
-use node_proto::limits::{MANIFEST_MAX, MESSAGE_BLOCK_SZX};
+use node_proto::limits::MANIFEST_MAX;
 use node_proto::{Arch, Failure, Inventory, Kind, Power, Runtimes, SIGNATURE_LEN, TaskHandle};
+
+/// Size exponent of image blocks, 64 bytes: the most that comes in one frame, and fragments never reach the stack.
+const BLOCK_SZX: u8 = 2;
 
 /// Name of a board that was not given one.
 pub const BOARD: &str = "tock";
@@ -125,7 +128,7 @@ impl<S: Syscalls + 'static> TockOs<S> {
             arch: ARCH,
             runtimes: Runtimes(runs(hosted, Runtimes::WASM) | runs(all & !hosted, Runtimes::NATIVE)),
             // A block has to fit one frame: the kernel's 6LoWPAN cannot be relied on to put fragments together.
-            block_szx: MESSAGE_BLOCK_SZX,
+            block_szx: BLOCK_SZX,
             board: match provision.board.as_str() {
                 "" => BOARD.try_into().unwrap_or_default(),
                 _ => provision.board.clone(),

@@ -106,6 +106,11 @@ impl<S: Syscalls + 'static> Node<S> {
         }
     }
 
+    /// Milliseconds that the node has waited.
+    pub fn rested_ms(&self) -> u64 {
+        self.clock.waited_ms()
+    }
+
     /// The agent, for those who look at it.
     pub fn agent(&self) -> &Agent<TockOs<S>> {
         &self.agent

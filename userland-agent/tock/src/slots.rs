@@ -70,6 +70,7 @@ impl<S: Syscalls + 'static> Slots<S> {
         let bit = 1 << slot;
         match self.order(AgentCall::Release { slot }) {
             Err(CallError::Refused(ErrorCode::Busy | ErrorCode::Off, _)) => self.unreleased |= bit,
+            // Also where it held nothing, which the kernel calls `ALREADY`.
             _ => self.unreleased &= !bit,
         }
     }
@@ -167,7 +168,10 @@ impl<S: Syscalls + 'static> Slots<S> {
             _ => Misfit::Task(fail(Failure::Storage, "image cannot be checked")),
         })?;
         let started = self.order(AgentCall::Start { slot, resumed: start.resumed });
-        started.map(drop).map_err(|_| Misfit::Task(fail(Failure::Resources, "slot cannot be started")))
+        started.map(drop).map_err(|error| match error.code() {
+            Some(ErrorCode::Fail) => Misfit::Task(fail(Failure::Image, "not an image that can run")),
+            _ => Misfit::Task(fail(Failure::Resources, "slot cannot be started")),
+        })
     }
 
     fn find(&self, task: TaskHandle) -> Option<usize> {

@@ -44,6 +44,8 @@ fn registers_as_what_the_capsule_says_and_polls() {
     let machine = Machine::new();
     let mut node = machine.start();
     machine.until(&mut node, "polled", |world| world.gateway.polls > 3);
+    machine.until(&mut node, "rested", |world| world.now_ms() > 60_000);
+    assert!(node.rested_ms() > 50_000, "an idle node waits, and does not turn");
     let world = machine.world.borrow();
     let register = &world.gateway.registrations[0];
     assert_eq!((world.gateway.registrations.len(), register.eui64, register.boot), (1, NODE, 1));

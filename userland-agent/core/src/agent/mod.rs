@@ -153,6 +153,7 @@ pub struct Agent<O: Os> {
     epoch: u16,
     seen: CommandSeq,
     /// At most [`TASKS_MAX`]. Each is on its own on the heap: a node with one task has no room for eight.
+    #[allow(clippy::vec_box)] // a list that grows would hold all of them twice while it is moved
     tasks: Vec<Box<Task>>,
     /// What the tasks that have not ended were granted, by slot.
     ledger: Box<Ledger<TASKS_MAX>>,

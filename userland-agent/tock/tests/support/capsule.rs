@@ -215,11 +215,14 @@ impl FakeCapsule {
             }
             AgentCall::Release { slot } => {
                 let slot = &mut held.slots[usize::from(slot)];
-                if slot.stage == Stage::Running {
-                    return failure(ErrorCode::Already);
+                match slot.stage {
+                    Stage::Running => failure(ErrorCode::Off),
+                    Stage::Free => failure(ErrorCode::Already),
+                    _ => {
+                        slot.stage = Stage::Free;
+                        success()
+                    }
                 }
-                slot.stage = Stage::Free;
-                success()
             }
             AgentCall::Start { slot, .. } => {
                 let state = &mut held.slots[usize::from(slot)];

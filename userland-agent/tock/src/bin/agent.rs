@@ -41,8 +41,8 @@ mod app {
         TockSyscalls::exit_restart(1)
     }
 
-    /// Blocks of up to 16 KiB in classes of eight: few enough that the lists take 400 bytes.
-    type Blocks = Tlsf<'static, u16, u8, 12, 8>;
+    /// Blocks of up to 16 KiB in classes of eight: few enough that the lists take 340 bytes.
+    type Blocks = Tlsf<'static, u16, u8, 10, 8>;
 
     struct Heap {
         blocks: UnsafeCell<Blocks>,

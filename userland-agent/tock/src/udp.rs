@@ -12,9 +12,9 @@
 //!   EUI-64 that the radio really has.
 //! - The address that datagrams are *sent* from is not the bound one: the UDP sender below the driver has its own source
 //!   address (`IP6Sender::set_addr`), which has to be the same one.
-//! - Where frames go is not decided by the address either: `capsules/extra/src/net/ipv6/ipv6_send.rs` sends every unicast
-//!   to one MAC address, given when it is made. It has to be the gateway's EUI-64, in its long form; a visitor on another
-//!   radio is heard, and its answer goes to the gateway's.
+//! - Frames to an address in fe80::/64 go to the long MAC address that is in it; all others, a visitor's on another
+//!   network say, go to the one that the sender below the driver was made with
+//!   (`capsules/extra/src/net/ipv6/ipv6_send.rs`), which should be the gateway's.
 //! - Only the port is bound by the app, [`node_proto::paths::COAP_PORT`]; the driver's port table has to have it free.
 //!
 //! In the driver's configuration a port is in the processor's order on the way down, and in network order on the way up.

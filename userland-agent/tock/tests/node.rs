@@ -2,13 +2,15 @@
 
 mod support;
 
+use agent_core::provision::Provision;
 use agent_tock::clock::Clock;
 use grants::syscall::{End, EndRecord, up};
 use libtock_platform::ErrorCode;
-use node_proto::{Failure, Kind, Order, State};
+use node_proto::{Document, Failure, Kind, Manifest, Order, State};
+use sha2::{Digest as _, Sha256};
 use support::capsule::Stage;
 use support::gateway::Told;
-use support::{Happening, Machine, NODE, Syscalls, World, ended, prepare};
+use support::{Happening, Machine, NODE, Syscalls, World, ended, prepare, provision};
 
 /// Runs a task that does what `script` says; what it told comes back.
 fn told(kind: Kind, script: Vec<(u64, u32, Vec<u8>)>) -> Vec<Told> {
@@ -190,6 +192,48 @@ fn what_the_kernel_finds_wrong_with_an_image_is_said() {
         let world = machine.world.borrow();
         assert_eq!(world.gateway.states(1).last(), Some(&State::Failed(failure)));
         assert!(world.capsule.slots.iter().all(|slot| slot.stage == Stage::Free));
+    }
+}
+
+#[test]
+fn a_node_that_knows_a_publisher_has_the_kernel_check_the_signature() {
+    let (key, signature) = ([3; 32], [5; 64]);
+    for good in [true, false] {
+        let machine = Machine::new();
+        let publishers = heapless::Vec::from_slice(&[key]).unwrap();
+        machine.provision(&Provision { publishers, ..provision() });
+        let mut node = machine.start();
+        let sealed = {
+            let mut world = machine.world.borrow_mut();
+            let mut launch = prepare(&mut world, 1, Kind::Native, 300);
+            let manifest = Manifest {
+                name: "demo",
+                sequence: 1,
+                publisher: [3; 8],
+                digest: Sha256::digest(&world.gateway.images[&101]).into(),
+                size: 300,
+                kind: Kind::Native,
+                arch: None,
+                board: "",
+            };
+            let sealed = manifest.seal(&signature).unwrap();
+            let document = Document { manifest: &sealed, ..Document::default() };
+            let mut buffer = [0; 256];
+            let document = postcard::to_slice(&document, &mut buffer).unwrap().to_vec();
+            launch.document_len = document.len() as u16;
+            world.gateway.documents.insert(1, document);
+            let message = manifest.signed_message().unwrap();
+            let asked = [&key[..], &signature, &message].concat();
+            world.capsule.good_signature = good.then_some(asked);
+            world.gateway.order(Order::Launch(launch));
+            sealed
+        };
+        machine.until(&mut node, "ended", |world| ended(world, 1));
+        let world = machine.world.borrow();
+        let state = if good { State::Exited(0) } else { State::Failed(Failure::Signature) };
+        assert_eq!(world.gateway.states(1).last(), Some(&state));
+        assert_eq!(world.capsule.manifest, if good { &sealed[..] } else { &[] }, "the kernel has it too");
+        assert!(good || world.gateway.served_bytes == 0, "nothing is fetched on a word not believed");
     }
 }
 

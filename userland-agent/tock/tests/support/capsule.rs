@@ -55,6 +55,10 @@ pub struct Capsule {
     pub pending: bool,
     /// What `verify` answers, if not what it finds.
     pub verify_as: Option<ErrorCode>,
+    /// Key, signature and message that go together.
+    pub good_signature: Option<Vec<u8>>,
+    /// The manifest that came with what was verified last.
+    pub manifest: Vec<u8>,
     pub kills: Vec<u8>,
     pub stops: Vec<(u8, u32)>,
 }
@@ -70,6 +74,8 @@ impl Capsule {
             moves: 200,
             pending: false,
             verify_as: None,
+            good_signature: None,
+            manifest: Vec::new(),
             kills: Vec::new(),
             stops: Vec::new(),
         }
@@ -173,6 +179,7 @@ impl FakeCapsule {
             AgentCall::Put { .. } => (0, 0),
             AgentCall::Verify { slot, area } => {
                 let said = VerifyRecord::from_bytes(&input).unwrap();
+                held.manifest = input[VerifyRecord::LEN..].to_vec();
                 let image = held.areas[usize::from(area)][..said.len as usize].to_vec();
                 let slot = &mut held.slots[usize::from(slot)];
                 assert_eq!(slot.stage, Stage::Reserved);
@@ -185,7 +192,10 @@ impl FakeCapsule {
                     }
                 }
             }
-            AgentCall::Signature => (ErrorCode::NoAck as u32, 0),
+            AgentCall::Signature => {
+                let good = held.good_signature.as_deref() == Some(&input[..]);
+                (if good { 0 } else { ErrorCode::NoAck as u32 }, 0)
+            }
             _ => unreachable!(),
         };
         world.capsule.pending = true;

@@ -421,6 +421,7 @@ fn every_way_to_end_is_seen_and_the_slot_is_used_again() {
         assert_eq!(world.run(&[Act::Run(900), Act::Fault]), End::Fault);
         assert_eq!(world.run(&[Act::Break(10_000), Act::Run(20_000), exit(0, 1)]), End::Exited(1));
         assert_eq!(world.run(&[Act::Break(10_001), Act::Run(u64::MAX)]), End::OverMemory { asked: 10_001 });
+        assert_eq!(world.run(&[Act::Break(12_000), Act::Fault]), End::OverMemory { asked: 12_000 });
         let before = (world.task.ran_us.get(), world.task.acted.get());
         assert_eq!(world.run(&[exit(1, 0), Act::Run(1)]), End::Restarted);
         let after = (world.task.ran_us.get(), world.task.acted.get());

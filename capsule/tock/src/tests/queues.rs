@@ -63,6 +63,11 @@ fn orders_have_room_when_messages_have_none() {
     assert_eq!(world.order(HOST, 0), (down::KILL, std::vec![]));
     assert_eq!(world.order(HOST, 0), (down::MESSAGE_PART, std::vec![9; PIECE_MAX]));
     assert_eq!(world.order(HOST, 0), (0, std::vec![]));
+    // What a task did not take ends with it.
+    assert_eq!(world.agent(deliver, &[9; PIECE_MAX]), Ok(Answer::Done));
+    assert_eq!(world.core.slots.news_down(1), Some(1));
+    assert_eq!(world.host(0, HostCall::Ended(End::Killed)), Ok(Answer::Done));
+    assert_eq!(world.core.slots.news_down(1), None);
 }
 
 #[test]

@@ -505,6 +505,23 @@ fn who_dies_while_the_capsule_works_for_it_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_task_that_never_looks_at_its_upcalls_fills_no_queue() {
+    let _turn = turn();
+    let mut world = World::new();
+    world.prepare(TASK, 0x7f, 900);
+    let read = SlotCall::Read { part: Part::Values, offset: 0 }.encode(0);
+    for _ in 0..40 {
+        world.task.go(&[command(DRIVER, read), Act::Run(1_000)]);
+    }
+    world.task.go(&[Act::Run(u64::MAX)]);
+    world.start(TASK);
+    let message = AgentCall::Deliver { slot: TASK, more: false };
+    assert!(matches!(world.agent(message, b"hear me"), SyscallReturn::Success));
+    world.pass(100_000);
+    assert_eq!(world.task.pending_tasks(), 2, "one that it has something to take, one that a call is done");
+}
+
+#[test]
 fn a_task_without_room_for_the_capsule_does_not_start() {
     let _turn = turn();
     let mut world = World::new();

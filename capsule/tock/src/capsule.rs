@@ -223,11 +223,11 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
             None => CommandReturn::failure(ErrorCode::BUSY),
             Some(Outcome::Later) => {
                 self.deferred.set();
-                return CommandReturn::success();
+                CommandReturn::success()
             }
-            Some(Outcome::Now(Err(Refused::For(code)))) => return CommandReturn::failure(code),
+            Some(Outcome::Now(Err(Refused::For(code)))) => CommandReturn::failure(code),
             Some(Outcome::Now(Err(Refused::Missing(missing)))) => {
-                return CommandReturn::failure_u32(ErrorCode::NOMEM, missing);
+                CommandReturn::failure_u32(ErrorCode::NOMEM, missing)
             }
             Some(Outcome::Now(Ok(Answer::Done))) => CommandReturn::success(),
             Some(Outcome::Now(Ok(Answer::Value(value)))) => CommandReturn::success_u32(value),
@@ -240,6 +240,7 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
                 CommandReturn::success_u32_u32(kind, len as u32)
             }
         };
+        // Whatever became of the call: a task that could not be started has an end, too.
         self.news();
         answer
     }

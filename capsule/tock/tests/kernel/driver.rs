@@ -528,7 +528,10 @@ fn a_task_without_room_for_the_capsule_does_not_start() {
     world.prepare(TASK, 0x7f, 300);
     world.task.full.set(true);
     world.task.go(&[Act::Run(u64::MAX)]);
+    world.agent.upcalls.borrow_mut().clear();
     failed(world.agent(AgentCall::Start { slot: TASK, resumed: false }, &[]), ErrorCode::FAIL);
+    world.pass(5_000);
+    assert_eq!(*world.agent.upcalls.borrow(), [(UPCALL_NEWS, 1 << TASK, 0, 0)]);
     world.pass(100_000);
     assert_eq!((world.task.ran_us.get(), world.task.get_state()), (0, State::Terminated));
 }

@@ -68,6 +68,9 @@ pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 1
     /// Bytes that the storage was asked to move; 0 while it has nothing to do.
     pub(crate) asked: Cell<usize>,
     pub(crate) deferred: DeferredCall,
+    /// Bytes moved since processes had a turn, and the work that waits until they had one: how its last transfer went.
+    pub(crate) moved: Cell<usize>,
+    pub(crate) paused: Cell<Option<Result<(), ErrorCode>>>,
     /// The host's process, and how often it died.
     pub(crate) host: Cell<Option<usize>>,
     pub(crate) host_deaths: Cell<u8>,
@@ -100,6 +103,8 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
             buffer: TakeCell::new(parts.buffer),
             asked: Cell::new(0),
             deferred: DeferredCall::new(),
+            moved: Cell::new(0),
+            paused: Cell::new(None),
             host: Cell::new(None),
             host_deaths: Cell::new(0),
         }

@@ -148,6 +148,10 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         }
     }
 
+    fn turn(&self) {
+        self.resume();
+    }
+
     fn window(&self) -> bool {
         let mut stopping = false;
         for slot in (0..SLOTS as u8).filter(|slot| self.board.native(*slot).is_some()) {

@@ -29,6 +29,8 @@ pub trait Watch {
     fn native(&self, slot: u8) -> Option<usize>;
     /// A process has run, and may have ended.
     fn ran(&self, who: Who);
+    /// Some process has had its turn, or none is ready: work that was put off for them goes on.
+    fn turn(&self);
     /// A window has begun. True if the next one has to begin on time, even if nobody runs.
     fn window(&self) -> bool;
 }
@@ -199,6 +201,7 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
             self.running.set(Some(running));
             return SchedulingDecision::RunProcess((process.processid(), slice));
         }
+        self.watch.turn();
         if throttled || self.awaited.get() {
             self.arm();
         } else if !self.alarm.is_armed() {
@@ -212,11 +215,12 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
 
     fn result(&self, _reason: StoppedExecutingReason, execution_time_us: Option<u32>) {
         let Some(running) = self.running.take() else { return };
-        let Some(who) = running.who else { return };
+        let Some(who) = running.who else { return self.watch.turn() };
         if let (Some(share), Some(us)) = (self.share(who), execution_time_us) {
             share.charge(us.into(), running.extra);
         }
         self.watch.ran(who);
+        self.watch.turn();
     }
 
     fn do_kernel_work_now(&self, chip: &C) -> bool {

@@ -1,4 +1,7 @@
 //! Calls that take longer, between processes and the storage: the core says what is moved, this moves it.
+//!
+//! A storage that is memory calls back as soon as the kernel looks, and the kernel looks before it runs a process. So that
+//! an image does not keep processes waiting, the work pauses after each [`TURN_BYTES`] until the scheduler has run one.
 
 use crate::capsule::{Capsule, ProcessGrant};
 use crate::work::{Buffers, Step};
@@ -8,6 +11,9 @@ use kernel::deferred_call::DeferredCallClient;
 use kernel::hil::nonvolatile_storage::NonvolatileStorageClient;
 use kernel::process::ProcessId;
 use kernel::processbuffer::{ReadableProcessBuffer, WriteableProcessBuffer};
+
+/// Bytes that are moved between two turns of processes.
+const TURN_BYTES: usize = 4096;
 
 impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
     Capsule<SLOTS, NATIVES, UP, DOWN>
@@ -59,8 +65,23 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
     }
 
     fn transferred(&self, buffer: &'static mut [u8], len: usize) {
-        let moved = if len >= self.asked.get() { Ok(()) } else { Err(ErrorCode::FAIL) };
-        self.go_on(Some(buffer), moved);
+        let result = if len >= self.asked.get() { Ok(()) } else { Err(ErrorCode::FAIL) };
+        let moved = self.moved.get() + self.asked.get();
+        self.moved.set(moved);
+        if self.asked.get() > 0 && moved >= TURN_BYTES {
+            self.buffer.replace(buffer);
+            self.paused.set(Some(result));
+        } else {
+            self.go_on(Some(buffer), result);
+        }
+    }
+
+    /// Processes have had their turn.
+    pub(crate) fn resume(&self) {
+        self.moved.set(0);
+        if let Some(result) = self.paused.take() {
+            self.go_on(self.buffer.take(), result);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ impl Watch for Everybody {
         Some(slot.into())
     }
     fn ran(&self, _: Who) {}
+    fn turn(&self) {}
     fn window(&self) -> bool {
         self.windows.set(self.windows.get() + 1);
         false

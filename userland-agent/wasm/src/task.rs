@@ -51,7 +51,7 @@ pub(crate) struct Task {
 
 impl Task {
     /// A module that has been loaded and is to begin; `None` if its slot is not to be had.
-    pub fn new(launch: &Launch<'_>, loaded: Loaded, window_fuel: u64, now_ms: u64) -> Option<Self> {
+    pub fn new(launch: &Launch<'_>, mut loaded: Loaded, window_fuel: u64, now_ms: u64) -> Option<Self> {
         let life = [SlotEvent::Reserve, SlotEvent::Stage, SlotEvent::Verify { good: true }, SlotEvent::Start];
         let slot = life.into_iter().try_fold(Slot::Free, Slot::on).ok()?;
         let mut budget = Budget::new(launch.grant.cpu_permille, window_fuel, 0);

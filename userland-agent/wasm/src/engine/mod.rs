@@ -5,6 +5,11 @@
 //! | `wasmi` (default) | [wasmi](https://crates.io/crates/wasmi) 1 | fast, WebAssembly 2 but for SIMD, large |
 //! | `spacewasm` | [SpaceWasm](https://crates.io/crates/spacewasm) | WebAssembly 1 with custom page sizes, small |
 //!
+//! ```sh
+//! cargo nextest run -p agent-wasm
+//! cargo nextest run -p agent-wasm --no-default-features --features spacewasm
+//! ```
+//!
 //! If both are on it is wasmi. Everything that a task or its framework can tell apart is decided outside of the engines
 //! (capabilities, limits, the functions a module may call, what ends it and how), and the same tests hold both.
 
@@ -74,7 +79,7 @@ pub(crate) trait Engine: Sized {
     fn validate(image: &[u8]) -> Result<(), StartError>;
 
     /// A call that has not begun.
-    fn begin(&self, which: Which) -> Self::Call;
+    fn begin(&mut self, which: Which) -> Self::Call;
 
     /// Fuel without which a call gets nowhere, if that is known.
     fn needs(call: &Self::Call) -> u64;

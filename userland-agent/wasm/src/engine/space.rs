@@ -37,6 +37,8 @@ const BLOCKS_MAX: usize = 128;
 const OPERANDS_MAX: usize = 512;
 /// Words of 32 bits of the stack of one call: a local or operand of 64 bits is two.
 const STACK_WORDS: usize = STACK_VALUES_MAX;
+/// The same for a check, which has its stack only while it is under way.
+const CHECK_STACK_WORDS: usize = STACK_WORDS / 2;
 /// Bytes of a page of code: the interpreter's.
 const CODE_PAGE: usize = 512;
 /// Bytes of code that an image of one byte may become, many times what it does.
@@ -54,12 +56,14 @@ pub(crate) struct Space {
     entry: WasmRef,
     check: Option<WasmRef>,
     exports_memory: bool,
+    /// The entry's, until it begins: what a module needs is there from its start.
+    first: Option<Frame>,
 }
 
 /// A call under way.
 pub(crate) struct Call {
     which: Which,
-    /// `None` before it begins.
+    /// `None` if there was no memory for it.
     frame: Option<Frame>,
 }
 
@@ -73,6 +77,7 @@ struct Frame {
     awaits: Option<ResultType>,
     /// Calls nested in each other.
     calls: usize,
+    begun: bool,
 }
 
 impl Engine for Space {
@@ -121,7 +126,9 @@ impl Engine for Space {
         let module = interpreter.push_module(module).map_err(full)?;
         let start = interpreter.module_start(module);
         let exports_memory = of.exports_memory;
-        let mut loaded = Self { interpreter, code, state, pause, refused, entry, check, exports_memory };
+        let first = Some(Frame::new(STACK_WORDS).map_err(full)?);
+        let mut loaded =
+            Self { interpreter, code, state, pause, refused, entry, check, exports_memory, first };
         let left = match start {
             Some(start) => loaded.start(start, fuel)?,
             None => fuel,
@@ -134,8 +141,13 @@ impl Engine for Space {
         valid(image, features()).map_err(|error| inspect::invalid(image, &error))
     }
 
-    fn begin(&self, which: Which) -> Call {
-        Call { which, frame: None }
+    fn begin(&mut self, which: Which) -> Call {
+        let frame = match which {
+            Which::Entry => self.first.take(),
+            Which::Check if heap::has_room(CHECK_STACK_WORDS * 4) => Frame::new(CHECK_STACK_WORDS).ok(),
+            Which::Check => None,
+        };
+        Call { which, frame }
     }
 
     fn needs(_: &Call) -> u64 {
@@ -150,10 +162,10 @@ impl Engine for Space {
         let Some(function) = function else {
             return (fuel, Outcome::Trapped(Trap::Other("nothing to run".into())));
         };
-        let begins = call.frame.is_none();
-        let Some(mut frame) = call.frame.or_else(|| Frame::new().ok()) else {
+        let Some(mut frame) = call.frame else {
             return (fuel, Outcome::Trapped(Trap::Other("no memory left in the node".into())));
         };
+        let begins = !core::mem::replace(&mut frame.begun, true);
         frame.swap(&mut self.interpreter);
         let ready = if begins {
             self.interpreter.invoke(function, &[]).map_err(|error| match error {
@@ -214,7 +226,7 @@ impl Space {
     fn start(&mut self, start: WasmRef, fuel: u64) -> Result<u64, StartError> {
         let failed =
             |why: &str| StartError::Invalid { section: Some("start"), offset: None, why: why.into() };
-        let mut frame = Frame::new().map_err(|_| failed("no memory left in the node"))?;
+        let Some(mut frame) = self.first.take() else { return Err(failed("nothing to run on")) };
         frame.swap(&mut self.interpreter);
         let begun = self.interpreter.invoke(start, &[]);
         let (left, result) = match begun {
@@ -222,6 +234,9 @@ impl Space {
             Err(_) => (fuel, Err(Trap::StackOverflow)),
         };
         frame.swap(&mut self.interpreter);
+        // At its end it is as it was; otherwise the module does not come to its entry.
+        frame.calls = 1;
+        self.first = Some(frame);
         let state = self.state.borrow();
         match result {
             _ if state.refused.is_some() => {
@@ -262,18 +277,16 @@ impl Space {
 }
 
 impl Frame {
-    fn new() -> Result<Self, AllocError> {
-        if !heap::has_room(STACK_WORDS * 4) {
-            return Err(AllocError::OutOfMemory);
-        }
+    fn new(words: usize) -> Result<Self, AllocError> {
         Ok(Self {
             pc: JumpTarget::SENTINEL,
             jumped: false,
             fp: 0,
             sp: 0,
-            stack: Stack::new(STACK_WORDS)?,
+            stack: Stack::new(words)?,
             awaits: None,
             calls: 1,
+            begun: false,
         })
     }
 

@@ -44,9 +44,9 @@ pub(crate) enum Call {
 impl Engine for Wasmi {
     type Call = Call;
 
-    /// A stack of values at its largest, and a function's translation.
-    const RESERVE: usize = (STACK_VALUES_MAX * 8) + (4 << 10);
-    /// A stack of half of that, which is already more than most tasks ever have.
+    /// A stack of half the values that one may have, which is more than tasks have as a rule, and a function's
+    /// translation. All of the values would be twice that, kept for what hardly ever happens.
+    const RESERVE: usize = STACK_VALUES_MAX * 4 + (4 << 10);
     const RUN_RESERVE: usize = 8 << 10;
     const LOAD_BASE: usize = 9 << 10;
     const LOAD_PER_BYTE: usize = 3;
@@ -87,7 +87,7 @@ impl Engine for Wasmi {
         compile(image, true).map(drop)
     }
 
-    fn begin(&self, which: Which) -> Call {
+    fn begin(&mut self, which: Which) -> Call {
         Call::Fresh(which)
     }
 

@@ -87,10 +87,11 @@ impl Mouth {
                 }
                 Ok(false) => {}
                 // What the kernel will never take is as good as said.
-                Ok(true) | Err(_) => match self.waiting.pop_front() {
-                    Some(Say::Ended(_)) => return Said::End,
-                    _ => {}
-                },
+                Ok(true) | Err(_) => {
+                    if let Some(Say::Ended(_)) = self.waiting.pop_front() {
+                        return Said::End;
+                    }
+                }
             }
         }
         Said::More(now_ms)

@@ -5,7 +5,7 @@ use crate::kernel::{self, Kernel};
 use crate::mouth::{Mouth, Said};
 use crate::start;
 use agent_wasm::abi::MESSAGE_MAX;
-use agent_wasm::{Executor, Usage};
+use agent_wasm::{Executor, Host, Usage};
 use alloc::vec::Vec;
 use grants::syscall::{HostCall, PIECE_MAX, UsageRecord, down};
 use libtock_platform::{ErrorCode, Syscalls};
@@ -120,8 +120,9 @@ impl<'u, S: Syscalls> App<'u, S> {
         }
         let now_ms = self.kernel.clock.now_ms();
         self.end_overdue(now_ms);
-        let mut board = Board { kernel: &self.kernel, kept: &mut self.kept };
-        let next = self.executor.step(&mut board, now_ms);
+        // As a trait object, which calibration uses too: there is one copy of the executor.
+        let board: &mut dyn Host = &mut Board { kernel: &self.kernel, kept: &mut self.kept };
+        let next = self.executor.step(board, now_ms);
         self.due_ms = next.unwrap_or(u64::MAX).min(self.ask_all_ms);
         let now_ms = self.kernel.clock.now_ms();
         for slot in 0..TASKS_MAX as u8 {

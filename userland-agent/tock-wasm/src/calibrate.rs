@@ -65,7 +65,7 @@ pub fn measure<S: Syscalls>(clock: &Clock<S>) -> u64 {
     let mut sample = || {
         let (begun, mut passed, mut steps) = (clock.ticks(), 0, 0);
         while passed * 1000 < clock.hz() * SAMPLE_MS && steps < STEPS_MAX {
-            executor.step(&mut Nothing, windows);
+            executor.step(&mut Nothing as &mut dyn Host, windows);
             (windows, steps) = (windows + 1, steps + 1);
             passed = clock.ticks() - begun;
         }

@@ -36,7 +36,7 @@ mod app {
     // Measured on riscv32imac, images of `tools/task-sdk`: wasmi takes 12.3 KB of it, SpaceWasm 7.2 KB, the app itself less
     // than 2. What is below the stack is not the process's: going beyond is a fault, not a corruption.
     #[cfg(feature = "wasmi")]
-    stack_size! {0x4000}
+    stack_size! {0x3c00}
     #[cfg(not(feature = "wasmi"))]
     stack_size! {0x2c00}
 

@@ -104,7 +104,7 @@ impl Executor {
     /// Lets every module use what its budget holds, and gives the time at which there is more to do: `None` if only
     /// an event from outside can bring that. A step takes one window's fuel at most, and for each module the rest of
     /// the one operation that it is in.
-    pub fn step(&mut self, host: &mut impl Host, now_ms: u64) -> Option<u64> {
+    pub fn step(&mut self, host: &mut (impl Host + ?Sized), now_ms: u64) -> Option<u64> {
         self.roll_windows(now_ms);
         let mut next = None;
         // None waits for more than the budgets of the others, and none is always the last to have its turn.

@@ -7,7 +7,6 @@ use crate::kv::Kv;
 use crate::limits::{TABLE_ELEMENT_BYTES, TABLE_ELEMENTS_MAX};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::fmt;
 
 /// A piece of a module's memory as the module gives it: address and length, neither of them checked.
 pub(crate) type Piece = (u32, u32);
@@ -22,12 +21,6 @@ pub(crate) enum Pause {
     KvGet { key: Piece, out: Piece },
     KvSet { key: Piece, value: Piece },
     KvDelete { key: Piece },
-}
-
-impl fmt::Display for Pause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
 }
 
 /// What a memory or table that would grow is told.

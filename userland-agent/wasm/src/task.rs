@@ -148,7 +148,12 @@ impl Task {
     }
 
     /// Runs until the budget is used up, the module waits, or it ends.
-    pub fn advance(&mut self, host: &mut impl Host, now_ms: u64, window_ends_ms: u64) -> Option<u64> {
+    pub fn advance(
+        &mut self,
+        host: &mut (impl Host + ?Sized),
+        now_ms: u64,
+        window_ends_ms: u64,
+    ) -> Option<u64> {
         while self.slot.may_run() {
             let budget_left = self.budget.remaining() > 0;
             let suspended = matches!(self.run, Run::Waiting { .. });
@@ -212,7 +217,7 @@ impl Task {
     }
 
     /// One uninterrupted run of the check, while the module itself is suspended.
-    fn check_slice(&mut self, host: &mut impl Host, now_ms: u64) {
+    fn check_slice(&mut self, host: &mut (impl Host + ?Sized), now_ms: u64) {
         let Some(checker) = &mut self.checker else { return };
         let (call, input) = match checker.take_probe(now_ms) {
             Probe::Idle => (self.loaded.engine.begin(Which::Check), None),
@@ -260,7 +265,7 @@ impl Task {
     }
 
     /// One uninterrupted run.
-    fn slice(&mut self, host: &mut impl Host, now_ms: u64) {
+    fn slice(&mut self, host: &mut (impl Host + ?Sized), now_ms: u64) {
         let call = match core::mem::replace(&mut self.run, Run::Nothing) {
             Run::Ready(call) | Run::Waiting { call, .. } => call,
             Run::Nothing => return,
@@ -275,7 +280,7 @@ impl Task {
     }
 
     /// Does what a suspended call asks for.
-    fn suspended(&mut self, call: Call, pause: Pause, host: &mut impl Host, now_ms: u64) {
+    fn suspended(&mut self, call: Call, pause: Pause, host: &mut (impl Host + ?Sized), now_ms: u64) {
         let later = |ms: u32| now_ms + u64::from(ms);
         let (until_ms, wait) = match pause {
             Pause::Sleep { ms } => (later(ms.max(1)), Wait::Sleep),
@@ -289,7 +294,7 @@ impl Task {
     }
 
     /// What a call to a device comes to; `None` for what is none.
-    fn device(&mut self, pause: Pause, host: &mut impl Host) -> Option<i32> {
+    fn device(&mut self, pause: Pause, host: &mut (impl Host + ?Sized)) -> Option<i32> {
         Some(match pause {
             Pause::Sleep { .. } | Pause::Receive { .. } => return None,
             Pause::Led { index, on } => {
@@ -309,7 +314,7 @@ impl Task {
 
     /// What a call for a value comes to; `None` if a key, a value or their place makes no sense. Places are looked at
     /// first: whether a call makes sense does not depend on what is kept.
-    fn value(&mut self, pause: Pause, host: &mut impl Host) -> Option<i32> {
+    fn value(&mut self, pause: Pause, host: &mut (impl Host + ?Sized)) -> Option<i32> {
         let (engine, task) = (&mut self.loaded.engine, self.task);
         // Copied: what is written for it may overlap.
         let key_in = |engine: &Chosen, piece: Piece| engine.get(piece).and_then(key);

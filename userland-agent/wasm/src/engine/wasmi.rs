@@ -9,7 +9,8 @@ use crate::imports::{self, Answer, Body};
 use crate::inspect::{self, Image};
 use crate::limits::*;
 use crate::state::{Growth, Pause, Piece, State};
-use alloc::format;
+use alloc::string::ToString;
+use core::fmt;
 use core::ops::{Deref, DerefMut, Range};
 use wasmi::errors::{ErrorKind, HostError};
 use wasmi::{
@@ -22,7 +23,22 @@ use wasmi_core::LimiterError;
 /// Values that a module's stack has room for from the start.
 const STACK_VALUES_MIN: usize = 256;
 
-impl HostError for Pause {}
+/// A pause as wasmi carries it. It wants to be able to print it, and nobody ever does.
+struct Asked(Pause);
+
+impl HostError for Asked {}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("suspended")
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 /// A module in wasmi.
 pub(crate) struct Wasmi {
@@ -129,10 +145,12 @@ impl Engine for Wasmi {
                 Some(which) if left == fuel => Call::Untranslated(which, call.required_fuel()),
                 _ => Call::OutOfFuel(call),
             }),
-            Ok(ResumableCall::HostTrap(call)) => match call.host_error().downcast_ref::<Pause>().copied() {
-                Some(pause) => Outcome::Paused(Call::Paused(call), pause),
-                None => Outcome::Trapped(Trap::Other("unknown host error".into())),
-            },
+            Ok(ResumableCall::HostTrap(call)) => {
+                match call.host_error().downcast_ref::<Asked>().map(|asked| asked.0) {
+                    Some(pause) => Outcome::Paused(Call::Paused(call), pause),
+                    None => Outcome::Trapped(Trap::Other("unknown host error".into())),
+                }
+            }
             Err(error) => Outcome::Trapped(trap(&error)),
         };
         (left, outcome)
@@ -171,7 +189,7 @@ fn compile(image: &[u8], floats: bool) -> Result<(Interpreter, Module), StartErr
 fn invalid(image: &[u8], error: &Error) -> StartError {
     match error.kind() {
         ErrorKind::Wasm(error) => inspect::invalid(image, error),
-        _ => StartError::Invalid { section: None, offset: None, why: format!("{error}") },
+        _ => StartError::Invalid { section: None, offset: None, why: trap(error).to_string() },
     }
 }
 
@@ -188,7 +206,12 @@ fn trap(error: &Error) -> Trap {
         Some(TrapCode::StackOverflow) => Trap::StackOverflow,
         // The executor makes these into other events before they come here.
         Some(TrapCode::OutOfFuel | TrapCode::GrowthOperationLimited) | None => {
-            Trap::Other(format!("{error}"))
+            // In words of ours: wasmi's own for all of its errors take as much flash as this crate's task switching.
+            Trap::Other(match error.kind() {
+                ErrorKind::Instantiation(_) => "can not be instantiated".into(),
+                ErrorKind::Memory(_) | ErrorKind::Table(_) | ErrorKind::Limits(_) => "no memory left".into(),
+                _ => "engine error".into(),
+            })
         }
     }
 }
@@ -222,7 +245,7 @@ fn linker(interpreter: &Interpreter) -> Result<Linker<State>, Error> {
             called(body, caller, params, results)
         };
         let added = linker.func_new(abi::MODULE, function.name, kind, call);
-        added.map_err(|error| Error::new(format!("{error}")))?;
+        added.map_err(|_| Error::new("function defined twice"))?;
     }
     Ok(linker)
 }
@@ -247,7 +270,7 @@ fn called(
     let value = match answer {
         Answer::Value(value) => Val::I32(value),
         Answer::Long(value) => Val::I64(value),
-        Answer::Pause(pause) => return Err(Error::host(pause)),
+        Answer::Pause(pause) => return Err(Error::host(Asked(pause))),
     };
     if let Some(result) = results.first_mut() {
         *result = value;

@@ -88,11 +88,12 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| path.display().to_string())
 }
 
-/// Where a program is linked to.
+/// Where a program is linked to. libtock's layout (`build_scripts/libtock_layout.ld`) counts memory that is not stored as
+/// flash too ("section '.bss' will not fit in region 'FLASH'"), so the linker is given both; what is stored is checked here.
 fn linked_at(place: &Place, moved: Moved) -> [(&'static str, String); 4] {
     [
         ("LIBTOCK_LINKER_FLASH", format!("{:#x}", place.flash.start.wrapping_add(moved.flash))),
-        ("LIBTOCK_LINKER_FLASH_LENGTH", format!("{:#x}", place.flash.len)),
+        ("LIBTOCK_LINKER_FLASH_LENGTH", format!("{:#x}", place.flash.len + place.own_ram)),
         ("LIBTOCK_LINKER_RAM", format!("{:#x}", place.ram.start.wrapping_add(moved.ram))),
         ("LIBTOCK_LINKER_RAM_LENGTH", format!("{:#x}", place.own_ram)),
     ]

@@ -1,5 +1,6 @@
 //! How much an executable takes of flash and RAM: the segments of a 32-bit little-endian ELF file.
 
+use crate::board::Region;
 use crate::{half, word};
 
 /// Why it cannot be told.
@@ -61,11 +62,14 @@ pub fn ram(segments: &[Segment]) -> u32 {
     segments.iter().filter(|segment| segment.writable).map(|segment| segment.size).sum()
 }
 
-/// Bytes that are stored, and the end of the last, if all of them are from `start` on.
-pub fn stored(segments: &[Segment], start: u32) -> Option<u32> {
-    let kept = segments.iter().filter(|segment| segment.stored > 0);
-    let ends = kept.map(|segment| segment.stored_at.checked_sub(start)?.checked_add(segment.stored));
-    ends.collect::<Option<Vec<_>>>()?.into_iter().max()
+/// Bytes that are stored, if all of them are in a region; the first segment that is not, otherwise. They need not be in one
+/// piece: Tock's kernel keeps its attributes at the end of its ROM.
+pub fn stored(segments: &[Segment], region: Region) -> Result<u32, Segment> {
+    segments.iter().filter(|segment| segment.stored > 0).try_fold(0, |sum: u32, segment| {
+        let end = u64::from(segment.stored_at) + u64::from(segment.stored);
+        let inside = segment.stored_at >= region.start && end <= region.end();
+        if inside { Ok(sum.saturating_add(segment.stored)) } else { Err(*segment) }
+    })
 }
 
 #[cfg(test)]
@@ -90,7 +94,9 @@ mod tests {
         ]);
         let segments = segments(&elf).unwrap();
         assert_eq!((segments.len(), ram(&segments)), (2, 0x30));
-        assert_eq!((stored(&segments, 0x8000), stored(&segments, 0x8001)), (Some(0x110), None));
+        assert_eq!(stored(&segments, Region { start: 0x8000, len: 0x110 }), Ok(0x110));
+        assert_eq!(stored(&segments, Region { start: 0x8000, len: 0x10f }), Err(segments[1]));
+        assert_eq!(stored(&segments, Region { start: 0x8001, len: 0x110 }), Err(segments[0]));
     }
 
     #[test]

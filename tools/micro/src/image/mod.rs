@@ -171,13 +171,15 @@ impl Board {
         let kernel = &self.map.kernel;
         let executable = self.build(&kernel.package, &kernel.bin, &[])?;
         let segments = wrap::segments(&executable)?;
-        let used = elf::stored(&segments, kernel.rom.start).filter(|used| *used <= kernel.rom.len);
-        let Some(used) = used else {
-            bail!(
-                "the kernel is not stored in its ROM of {} bytes at {:#x}",
+        let used = match elf::stored(&segments, kernel.rom) {
+            Ok(used) => used,
+            Err(segment) => bail!(
+                "the kernel has {} bytes at {:#x}, outside its ROM of {} bytes at {:#x}",
+                segment.stored,
+                segment.stored_at,
                 kernel.rom.len,
                 kernel.rom.start
-            );
+            ),
         };
         let ends = segments.iter().filter(|segment| segment.writable && segment.size > 0);
         let end = ends.map(|segment| u64::from(segment.address) + u64::from(segment.size)).max().unwrap_or(0);

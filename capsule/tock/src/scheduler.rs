@@ -231,6 +231,10 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
     }
 
     fn continue_process(&self, id: ProcessId, chip: &C) -> bool {
+        // One that was interrupted is not left to go on with the timer's interrupt off.
+        if self.look_for_interrupts {
+            chip.service_pending_interrupts();
+        }
         // A process that starts itself anew has another identity: what becomes of it is decided before it runs.
         let same = self.running.get().is_some_and(|running| running.process == id.id());
         same && !(chip.has_pending_interrupts() || DeferredCall::has_tasks())

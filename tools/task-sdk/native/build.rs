@@ -35,6 +35,6 @@ fn address(variable: &str) -> u32 {
         text.strip_prefix("0x").unwrap_or_else(|| panic!("{variable}={text}: not a number like 0x80500000"));
     let address =
         u32::from_str_radix(digits, 16).unwrap_or_else(|error| panic!("{variable}={text}: {error}"));
-    assert!(address % 4096 == 0, "{variable}={text}: not a multiple of 4096, by which a slot moves");
+    assert!(address.is_multiple_of(4096), "{variable}={text}: not a multiple of 4096, by which a slot moves");
     address
 }

@@ -217,7 +217,8 @@ impl SyscallDriver for Alarm {
 fn with(test: impl FnOnce(&World, &mut Task<Syscalls>)) {
     let world = Rc::new(World::default());
     world.capabilities.set(ALL);
-    (world.room.set(4), world.left.set(4));
+    world.room.set(4);
+    world.left.set(4);
     world.values.replace(vec![0; 512]);
     let document = Document { args: b"one\0two\0", env: b"A=b\0", data: &[7; 300], ..Document::default() };
     world.document.replace(postcard::to_allocvec(&document).unwrap());
@@ -281,7 +282,8 @@ fn a_log_waits_for_room_but_not_for_ever() {
     with(|world, task| {
         assert_eq!((task.log(&[b'x'; 1000]), task.log(&[b'x'; 1025]), task.log(b"")), (0, -2, 0));
         assert_eq!(world.said.borrow().iter().map(|(_, piece)| piece.len()).sum::<usize>(), 1000);
-        (world.room.set(0), world.left.set(0));
+        world.room.set(0);
+        world.left.set(0);
         let before = world.ms();
         assert_eq!(task.log(b"x"), -3);
         assert!((1_000..1_100).contains(&(world.ms() - before)));

@@ -4,6 +4,7 @@
 //! before ended, or from where it was linked to if that is later. So programs lie one behind the other in both, in the
 //! order of the map, each filled up to its planned size; slots come last.
 
+use crate::tbf::Header;
 use serde::{Deserialize, Serialize};
 
 /// Programs are linked to multiples of this.
@@ -175,6 +176,80 @@ pub struct Place {
     pub ram: Region,
     /// What of the memory it has for itself, bytes: `minimum_ram_size` in its header.
     pub own_ram: u32,
+}
+
+/// Why a program cannot be in its place.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// It was linked for another one.
+    #[error(
+        "{name}: linked to {}, and the map has flash {:#x} and memory {:#x}: does its build script use \
+         LIBTOCK_LINKER_FLASH and LIBTOCK_LINKER_RAM?", linked_to(*.flash, *.ram), .wanted.0, .wanted.1
+    )]
+    Elsewhere {
+        /// The program.
+        name: String,
+        /// Where its flash has to be.
+        flash: Option<u32>,
+        /// Where its memory has to be.
+        ram: Option<u32>,
+        /// Where both are by the map.
+        wanted: (u32, u32),
+    },
+    /// More is stored than there is flash.
+    #[error("{name}: {used} bytes of flash, and the map has {len} for it")]
+    Flash {
+        /// The program.
+        name: String,
+        /// Its bytes.
+        used: usize,
+        /// Bytes that there are.
+        len: u32,
+    },
+    /// It takes more memory from its start than it has for itself.
+    #[error(
+        "{name}: {used} bytes of memory, and the map has {len} for it, of which the kernel keeps {kernel_share}"
+    )]
+    Ram {
+        /// The program.
+        name: String,
+        /// Its bytes.
+        used: u32,
+        /// Bytes that there are.
+        len: u32,
+        /// What of these is not its own.
+        kernel_share: u32,
+    },
+}
+
+fn linked_to(flash: Option<u32>, ram: Option<u32>) -> String {
+    let shown = |at: Option<u32>| at.map_or("anywhere".to_owned(), |at| format!("{at:#x}"));
+    format!("flash {} and memory {}", shown(flash), shown(ram))
+}
+
+impl Place {
+    /// That there is room for a program of this header that takes `ram` bytes of memory from its start.
+    pub fn has_room(&self, name: &str, header: &Header, ram: u32) -> Result<(), Misfit> {
+        let name = name.to_owned();
+        if header.total_len > self.flash.len as usize {
+            return Err(Misfit::Flash { name, used: header.total_len, len: self.flash.len });
+        }
+        if ram > self.own_ram {
+            let kernel_share = self.ram.len - self.own_ram;
+            return Err(Misfit::Ram { name, used: ram, len: self.ram.len, kernel_share });
+        }
+        Ok(())
+    }
+
+    /// The same, and that it was linked for this place.
+    pub fn takes(&self, header: &Header, ram: u32) -> Result<(), Misfit> {
+        let wanted = (self.flash.start, self.ram.start);
+        if (header.flash_start(), header.fixed_ram) != (Some(wanted.0), Some(wanted.1)) {
+            let (flash, ram) = (header.flash_start(), header.fixed_ram);
+            return Err(Misfit::Elsewhere { name: self.name.clone(), flash, ram, wanted });
+        }
+        self.has_room(&self.name, header, ram)
+    }
 }
 
 impl Map {

@@ -1,5 +1,6 @@
 //! Whatever a linker makes of a program, the table of three links turns the base into every other link.
 
+use image::board::{Misfit, Place, Region};
 use image::relocation::{
     Kind, Links, MAGIC, MOVES, Moved, RelocationError, TableError, relocate, split, table,
 };
@@ -289,4 +290,29 @@ fn headers_are_rewritten() {
     padded[12] ^= 0x8e;
     let trimmed = trimmed(&padded).unwrap();
     assert_eq!((trimmed.len(), Header::parse(&trimmed).unwrap().end), (0x90, 0x90));
+}
+
+#[test]
+fn a_program_has_to_be_linked_for_its_place_and_fit_it() {
+    let header = Header::parse(&binary(&[0; 16], FLASH, RAM)).unwrap();
+    let place = |flash, flash_len, own_ram| Place {
+        name: "agent".to_owned(),
+        flash: Region { start: flash, len: flash_len },
+        ram: Region { start: RAM, len: 0x8000 },
+        own_ram,
+    };
+    assert_eq!(place(FLASH, 0x1000, 0x7800).takes(&header, 0x7800), Ok(()));
+    let error = place(FLASH + 0x1000, 0x1000, 0x7800).takes(&header, 0).unwrap_err();
+    assert!(matches!(error, Misfit::Elsewhere { .. }));
+    let said = "agent: linked to flash 0x80500000 and memory 0x80600000, and the map has flash 0x80501000";
+    assert!(error.to_string().starts_with(said), "{error}");
+    // A slot moves what is linked for another one.
+    assert_eq!(place(FLASH + 0x1000, 0x1000, 0x7800).has_room("task", &header, 0), Ok(()));
+    let error = place(FLASH, 0x8c, 0x7800).takes(&header, 0).unwrap_err();
+    assert_eq!(error, Misfit::Flash { name: "agent".to_owned(), used: 0x90, len: 0x8c });
+    let error = place(FLASH, 0x1000, 0x7800).has_room("task", &header, 0x7801).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "task: 30721 bytes of memory, and the map has 32768 for it, of which the kernel keeps 2048"
+    );
 }

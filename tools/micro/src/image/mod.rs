@@ -99,39 +99,6 @@ fn linked_at(place: &Place, moved: Moved) -> [(&'static str, String); 4] {
     ]
 }
 
-/// That what is built is where it should be, and not more than there is room for.
-fn fits(place: &Place, header: &Header, ram: u32) -> Result<()> {
-    let at = (header.flash_start(), header.fixed_ram);
-    if at != (Some(place.flash.start), Some(place.ram.start)) {
-        let shown = |at: Option<u32>| at.map_or("nowhere".to_owned(), |at| format!("{at:#x}"));
-        bail!(
-            "{}: linked to flash {} and memory {}, and the map has {:#x} and {:#x}: does its build script use \
-             LIBTOCK_LINKER_FLASH and LIBTOCK_LINKER_RAM?",
-            place.name,
-            shown(at.0),
-            shown(at.1),
-            place.flash.start,
-            place.ram.start
-        );
-    }
-    room(&place.name, header, ram, place)
-}
-
-/// That a program is not more than there is room for in its place.
-fn room(name: &str, header: &Header, ram: u32, place: &Place) -> Result<()> {
-    if header.total_len > place.flash.len as usize {
-        bail!("{name}: {} bytes of flash, and the map has {} for it", header.total_len, place.flash.len);
-    }
-    if ram > place.own_ram {
-        bail!(
-            "{name}: {ram} bytes of memory, and the map has {} for it, of which the kernel keeps {}",
-            place.ram.len,
-            place.ram.len - place.own_ram
-        );
-    }
-    Ok(())
-}
-
 impl Board {
     /// Builds the kernel and all programs.
     fn image(&self, out: &Path, with_kernel: bool) -> Result<Report> {
@@ -144,7 +111,7 @@ impl Board {
             let executable = self.build(&app.package, &app.bin, &linked_at(place, Moved::default()))?;
             let wrapped = wrap::wrap(&executable, &place.name)?;
             let header = Header::parse(&wrapped.tbf)?;
-            fits(place, &header, wrapped.ram)?;
+            place.takes(&header, wrapped.ram)?;
             programs.extend(filled(&wrapped.tbf, place)?);
             let budget = (app.flash_budget, app.ram_budget);
             report.rows.push(Row::new(place, header.total_len as u32, wrapped.ram, budget));
@@ -155,7 +122,7 @@ impl Board {
             for (place, links) in slots.iter().zip(links.iter().cycle()) {
                 let (tbf, ram) = placeholder(links, first, place)?;
                 let header = Header::parse(&tbf)?;
-                fits(place, &header, ram)?;
+                place.takes(&header, ram)?;
                 programs.extend(filled(&tbf, place)?);
                 report.rows.push(Row::new(place, header.total_len as u32, ram, (0, 0)));
             }

@@ -1,7 +1,7 @@
 //! Native tasks: one file each, for every slot of a board.
 
 use super::toolchain::Build;
-use super::{Board, linked_at, room, wrap, write};
+use super::{Board, linked_at, wrap, write};
 use anyhow::{Context, Result};
 use image::board::Place;
 use image::relocation::{Links, MOVES, Moved};
@@ -82,7 +82,7 @@ pub fn build(board: &Board, names: &[String], out: &Path) -> Result<Vec<Built>> 
         let name = &linked.name;
         let (image, ram) = linked.image(name)?;
         let header = Header::parse(&image)?;
-        room(name, &header, ram, slot)?;
+        slot.has_room(name, &header, ram)?;
         let path = out.join(format!("{name}.tbf"));
         write(&path, &image)?;
         let sha256 = Sha256::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();

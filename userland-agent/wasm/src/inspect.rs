@@ -11,8 +11,11 @@ use crate::limits::*;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::ops::Range;
 use grants::Capabilities;
-use wasmparser::{BinaryReaderError, ExternalKind, FuncType, Parser, Payload, TypeRef, ValType};
+use wasmparser::{
+    BinaryReader, BinaryReaderError, ExternalKind, FuncType, Parser, Payload, TableType, TypeRef, ValType,
+};
 
 /// What an image imports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +131,7 @@ pub fn inspect(image: &[u8]) -> Result<Image, StartError> {
     let mut reading =
         Reading { image, of: Image { bytes: image.len(), ..Image::default() }, ..Default::default() };
     for payload in Parser::new(0).parse_all(image) {
-        reading.section(payload.map_err(|error| invalid(image, &error))?)?;
+        reading.section(payload.map_err(|error| invalid(image, &error))?, (image, 0))?;
     }
     Ok(reading.of)
 }
@@ -187,7 +190,8 @@ pub(crate) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub fn section(&mut self, payload: Payload<'_>) -> Result<(), StartError> {
+    /// Takes what a section says; `bytes` hold it, and begin so far into the image.
+    pub fn section(&mut self, payload: Payload<'_>, bytes: (&[u8], usize)) -> Result<(), StartError> {
         let image = self.image;
         let bad = |error: BinaryReaderError| invalid(image, &error);
         let count = |what, has: u32, max: u32| limit(what, has.into(), max.into());
@@ -217,8 +221,8 @@ impl Reading<'_> {
             }
             Payload::TableSection(section) => {
                 count("tables", section.count(), 1)?;
-                for table in section {
-                    self.of.table_elements = table.map_err(bad)?.ty.initial;
+                if section.count() == 1 {
+                    self.of.table_elements = table(bytes, section.range()).map_err(bad)?.initial;
                     limit("table elements", self.of.table_elements, TABLE_ELEMENTS_MAX as u64)?;
                 }
             }
@@ -291,6 +295,20 @@ impl Reading<'_> {
             page_bytes,
         });
     }
+}
+
+/// The type of the only table of a section. The section's own iterator would read the expression that a table of a later
+/// WebAssembly begins with too, and takes 12 KB of flash for that.
+fn table((bytes, at): (&[u8], usize), section: Range<usize>) -> Result<TableType, BinaryReaderError> {
+    let body = section.start.saturating_sub(at)..section.end.saturating_sub(at);
+    let mut reader = BinaryReader::new(bytes.get(body).unwrap_or_default(), section.start);
+    reader.read_var_u32()?; // how many there are
+    let mut ahead = reader.clone();
+    if ahead.read_u8()? == 0x40 {
+        ahead.read_u8()?;
+        reader = ahead;
+    }
+    reader.read()
 }
 
 fn value(kind: &Type) -> ValType {

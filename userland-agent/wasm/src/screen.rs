@@ -175,13 +175,13 @@ impl Screen {
             }
             Chunk::NeedMoreData(_) => Ok(Step::More),
             Chunk::Parsed { consumed, payload } => {
-                self.payload(payload)?;
+                self.payload(payload, (bytes, at))?;
                 Ok(Step::Used(consumed))
             }
         }
     }
 
-    fn payload(&mut self, payload: Payload<'_>) -> Result<(), StartError> {
+    fn payload(&mut self, payload: Payload<'_>, bytes: (&[u8], usize)) -> Result<(), StartError> {
         match &payload {
             Payload::Version { .. } => self.begun = true,
             Payload::CodeSectionStart { count, .. } => {
@@ -192,7 +192,7 @@ impl Screen {
             _ => {}
         }
         let valid = self.validator.payload(&payload).map_err(|error| invalid(&error))?;
-        self.reading.section(payload)?;
+        self.reading.section(payload, bytes)?;
         if let ValidPayload::Func(function, body) = valid {
             let allocations = core::mem::take(&mut self.allocations);
             let mut function = function.into_validator(allocations);

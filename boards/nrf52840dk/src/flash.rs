@@ -7,6 +7,7 @@ use kernel::hil::flash::Flash;
 use kernel::static_init;
 use nrf52840::nvmc::Nvmc;
 use parts::flash_storage::{FlashStorage, Nor, Region};
+use parts::provisioned::BLOB;
 
 /// Records, documents, values, two pieces with image areas, and the native slots.
 const REGIONS: usize = 5 + map::SLOTS.len();
@@ -26,13 +27,23 @@ fn word(address: usize) -> u32 {
     unsafe { core::ptr::with_exposed_provenance::<u32>(address).read_volatile() }
 }
 
-/// The bytes that an app in flash begins with.
-pub fn header(app: usize) -> [u8; PROTECTED as usize] {
-    let mut bytes = [0; PROTECTED as usize];
-    for (at, place) in (app..).step_by(4).zip(bytes.chunks_exact_mut(4)) {
+/// Bytes of the flash, from an address that is a multiple of 4.
+fn bytes<const N: usize>(address: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (at, place) in (address..).step_by(4).zip(bytes.chunks_exact_mut(4)) {
         place.copy_from_slice(&word(at).to_le_bytes());
     }
     bytes
+}
+
+/// The bytes that an app in flash begins with.
+pub fn header(app: usize) -> [u8; PROTECTED as usize] {
+    bytes(app)
+}
+
+/// What the node was provisioned with.
+pub fn provisioning() -> [u8; BLOB] {
+    bytes(map::RECORDS.start)
 }
 
 impl Nor for Chip {

@@ -18,6 +18,7 @@ use kernel::component::Component;
 use kernel::process::{ProcessLoadError, ProcessLoadingAsync, ProcessLoadingAsyncClient};
 use kernel::utilities::helpers::crc32_posix;
 use kernel::{Kernel, capabilities, create_capability, debug, static_init};
+use parts::provisioned::{PUBLISHERS_MAX, publishers};
 
 /// Slots that the wasm executor runs tasks for.
 const HOSTED_SLOTS: usize = 4;
@@ -74,7 +75,7 @@ fn native(number: usize, name: &str) -> Place {
 }
 
 /// All that is fixed about this board.
-fn board(eui64: [u8; 8]) -> Board<SLOTS> {
+fn board(eui64: [u8; 8], publishers: &'static [[u8; 32]]) -> Board<SLOTS> {
     let areas: usize = map::AREAS.iter().map(|areas| areas.len() / map::AREA).sum();
     Board {
         eui64: u64::from_be_bytes(eui64),
@@ -107,8 +108,7 @@ fn board(eui64: [u8; 8]) -> Board<SLOTS> {
             documents: at::DOCUMENTS as u32,
             values: at::VALUES as u32,
         },
-        // Whose native images run is decided by the agent, which knows the publishers that it was provisioned with.
-        publishers: &[],
+        publishers,
     }
 }
 
@@ -135,9 +135,11 @@ pub unsafe fn start(
     // SAFETY: called once.
     unsafe {
         let shares = static_init!(Shares<NATIVE_SLOTS>, Shares::new());
+        let (keys, known) = publishers(&flash::provisioning());
+        let publishers = &static_init!([[u8; 32]; PUBLISHERS_MAX], keys)[..known];
         let parts = Parts {
             kernel,
-            board: static_init!(Board<SLOTS>, board(eui64)),
+            board: static_init!(Board<SLOTS>, board(eui64, publishers)),
             shares,
             storage,
             buffer: static_init!([u8; SCRATCH], [0; SCRATCH]),

@@ -1,9 +1,10 @@
 //! What boards share beside the executor capsule.
 //!
-//! - [`flash_storage`]: nonvolatile storage in the flash that the kernel runs from.
 //! - [`brisk`]: what makes Tock's 6LoWPAN stack send without long pauses.
+//! - [`flash_storage`]: nonvolatile storage in the flash that the kernel runs from.
 //! - [`guard`]: keeps frames away from Tock's 6LoWPAN stack that it does not survive; every board has it.
 //! - [`virtual_radio`]: an IEEE 802.15.4 radio over an Ethernet card, for emulators.
+//! - [`provisioned`]: the publishers that the kernel believes.
 //! - [`ram_storage`]: nonvolatile storage in memory that outlives the kernel, for emulators.
 //! - [`no_aes`]: an AES engine for boards that have none; the node's messages are protected above the radio.
 #![no_std]
@@ -12,5 +13,6 @@ pub mod brisk;
 pub mod flash_storage;
 pub mod guard;
 pub mod no_aes;
+pub mod provisioned;
 pub mod ram_storage;
 pub mod virtual_radio;

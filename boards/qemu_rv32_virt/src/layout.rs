@@ -41,7 +41,7 @@ struct Memory {
 }
 
 /// What the capsule is told of the board.
-pub fn board(eui64: u64) -> Board<SLOTS> {
+pub fn board(eui64: u64, publishers: &'static [[u8; 32]]) -> Board<SLOTS> {
     let slots = core::array::from_fn(|slot| match slot.checked_sub(HOSTED) {
         None => Place::Hosted,
         Some(native) => Place::Native(slot_of(native as u32)),
@@ -73,7 +73,7 @@ pub fn board(eui64: u64) -> Board<SLOTS> {
         host_restarts: 8,
         slots,
         layout: Layout::packed(0, 16 << 10, 96 << 10, 8, SLOTS as u32),
-        publishers: &[],
+        publishers,
     }
 }
 

@@ -8,6 +8,7 @@ mod io;
 mod layout;
 mod machine;
 mod network;
+mod sure_timer;
 mod virtio;
 
 use capsule_tock::{BudgetScheduler, Capsule, Dalek, Parts, Shares, SlotFilter};
@@ -30,6 +31,7 @@ use kernel::utilities::single_thread_value::SingleThreadValue;
 use kernel::{Kernel, capabilities, create_capability, debug, static_init};
 use layout::{NATIVES, SLOTS};
 use parts::no_aes::NoAes;
+use parts::provisioned::{BLOB, PUBLISHERS_MAX, publishers};
 use qemu_rv32_virt_chip::chip::{QemuRv32VirtChip, QemuRv32VirtClint, QemuRv32VirtDefaultPeripherals};
 use rv32i::csr;
 use rv32i::dma_fence::RiscvCoherentDmaFence;
@@ -37,6 +39,7 @@ use rv32i::pmp::kernel_protection_mml_epmp::{
     FlashRegion, KernelProtectionMMLEPMP, KernelTextRegion, MMIORegion, RAMRegion,
 };
 use rv32i::pmp::{NAPOTRegionSpec, TORRegionSpec};
+use sure_timer::SureTimer;
 
 type ChipHw = QemuRv32VirtChip<'static, QemuRv32VirtDefaultPeripherals<'static>>;
 type AlarmHw = QemuRv32VirtClint<'static>;
@@ -74,7 +77,7 @@ unsafe extern "C" {
     static _eflash: u8;
     static _ssram: u8;
     static _esram: u8;
-    static mut _sstored: u8;
+    static _sstored: u8;
     static _estored: u8;
 }
 
@@ -102,7 +105,7 @@ struct Platform {
     capsule: &'static NodeCapsule,
     filter: SlotFilter<SLOTS, NATIVES>,
     scheduler: &'static NodeScheduler,
-    scheduler_timer: &'static SchedulerTimerHw,
+    scheduler_timer: SureTimer,
     rng: Option<&'static components::rng::RngRandomComponentType<virtio::Entropy>>,
     network: Option<network::Network>,
 }
@@ -133,7 +136,7 @@ impl KernelResources<ChipHw> for Platform {
     type SyscallFilter = SlotFilter<SLOTS, NATIVES>;
     type ProcessFault = ();
     type Scheduler = NodeScheduler;
-    type SchedulerTimer = SchedulerTimerHw;
+    type SchedulerTimer = SureTimer;
     type WatchDog = ();
     type ContextSwitchCallback = ();
 
@@ -153,8 +156,8 @@ impl KernelResources<ChipHw> for Platform {
         self.scheduler
     }
 
-    fn scheduler_timer(&self) -> &Self::SchedulerTimer {
-        self.scheduler_timer
+    fn scheduler_timer(&self) -> &SureTimer {
+        &self.scheduler_timer
     }
 
     fn watchdog(&self) -> &() {
@@ -266,13 +269,18 @@ unsafe fn start() {
         let network = card.map(|card| network::start(board_kernel, card, mux_alarm, eui64, PAN));
         let executor = static_init!(Executor, kernel::mint_defined_capability!(Executor));
         let storage = layout::storage();
+        let (keys, known) = publishers(&(&raw const _sstored).cast::<[u8; BLOB]>().read_volatile());
+        let publishers = &static_init!([[u8; 32]; PUBLISHERS_MAX], keys)[..known];
         let shares = static_init!(Shares<NATIVES>, Shares::new());
         let capsule = static_init!(
             NodeCapsule,
             Capsule::new(
                 Parts {
                     kernel: board_kernel,
-                    board: static_init!(capsule_tock::Board<SLOTS>, layout::board(u64::from_be_bytes(eui64))),
+                    board: static_init!(
+                        capsule_tock::Board<SLOTS>,
+                        layout::board(u64::from_be_bytes(eui64), publishers)
+                    ),
                     shares,
                     storage,
                     buffer: static_init!([u8; 512], [0; 512]),
@@ -296,6 +304,7 @@ unsafe fn start() {
         let scheduler_timer =
             components::virtual_scheduler_timer::VirtualSchedulerTimerComponent::new(mux_alarm)
                 .finalize(components::virtual_scheduler_timer_component_static!(AlarmHw));
+        let scheduler_timer = SureTimer(scheduler_timer);
 
         let filter = SlotFilter::new(capsule);
         let platform = Platform { console, alarm, capsule, filter, scheduler, scheduler_timer, rng, network };

@@ -37,8 +37,8 @@ impl Region {
 pub enum Protection {
     /// Regions from any word to any other, as with RISC-V's PMP (TOR).
     Words,
-    /// Regions of a power of two bytes at a multiple of it, as with the Cortex-M's MPU.
-    PowerOfTwo,
+    /// As the MPU of a Cortex-M (ARMv7-M B3.5): a power of two at a multiple of it, or neighbouring eighths of one.
+    CortexM,
 }
 
 /// A package of the boards workspace, and which of its executables.
@@ -308,9 +308,8 @@ impl Map {
             if region.start % PAGE != 0 || region.len % PAGE != 0 || region.len == 0 {
                 return Err(unsound("start and size have to be multiples of 4096"));
             }
-            let whole = region.len.is_power_of_two() && region.start % region.len == 0;
-            if self.protection == Protection::PowerOfTwo && !whole {
-                return Err(unsound("this board protects powers of two, at multiples of themselves"));
+            if self.protection == Protection::CortexM && !is_eighths(region) {
+                return Err(unsound("this board protects powers of two, or neighbouring eighths of them"));
             }
         }
         if place.own_ram == 0 {
@@ -322,6 +321,16 @@ impl Map {
         }
         Ok(())
     }
+}
+
+/// True if a region is made of neighbouring eighths of an aligned power of two.
+fn is_eighths(region: Region) -> bool {
+    let (start, end) = (u64::from(region.start), u64::from(region.start) + u64::from(region.len));
+    let whole = u64::from(region.len).next_power_of_two();
+    (0..=3).map(|more| whole << more).any(|block| {
+        let eighth = (block / 8).max(1);
+        start % eighth == 0 && end % eighth == 0 && start / block == (end - 1) / block
+    })
 }
 
 #[cfg(test)]
@@ -391,9 +400,12 @@ mod tests {
             wrong("kernel_share = 2048", "kernel_share = 0x8000").contains("slot0: 32768 bytes of memory")
         );
         assert!(wrong("bin = \"empty\"", "bim = \"empty\"").contains("unknown field `bim`"));
-        assert_eq!(places("\"words\"", "\"power-of-two\"").unwrap().len(), 3);
+        assert_eq!(places("\"words\"", "\"cortex-m\"").unwrap().len(), 3);
         let ragged =
-            MAP.replacen("\"words\"", "\"power-of-two\"", 1).replacen("ram = 0x10000", "ram = 0xc000", 1);
+            MAP.replacen("\"words\"", "\"cortex-m\"", 1).replacen("ram = 0x10000", "ram = 0x9000", 1);
         assert!(Map::parse(&ragged).unwrap().places().unwrap_err().to_string().contains("powers of two"));
+        let region = |start, len| is_eighths(Region { start, len });
+        assert!(region(0x60000, 0x60000) && region(0x2000_0000, 0x8000) && region(0x2_8000, 0x1_8000));
+        assert!(!region(0x60000, 0x51000) && !region(0x1000, 0x9000));
     }
 }

@@ -1,7 +1,7 @@
 //! `micro provision` and `micro emulate`: what a node without files is told, and such a node under QEMU.
 
 use crate::serve::GATEWAY_EUI64;
-use agent_core::provision::{BLOB_MAX, Network, Provision};
+use agent_core::provision::{Network, Provision};
 use anyhow::{Context, Result, anyhow, bail};
 use lowpan::Eui64;
 use node_oscore::Credential;
@@ -132,9 +132,8 @@ fn told(args: &ProvisionArgs, board: &str) -> Result<(Eui64, Vec<u8>)> {
 
 /// What is to be stored for a node to find.
 fn blob(provision: &Provision) -> Result<Vec<u8>> {
-    let mut buffer = [0; BLOB_MAX];
-    let len = provision.encode(&mut buffer).map_err(|error| anyhow!("provisioning: {error:?}"))?;
-    Ok(buffer[..len].to_vec())
+    let blob = provision.encode().map_err(|error| anyhow!("provisioning: {error:?}"))?;
+    Ok(blob.to_vec())
 }
 
 /// The same for a node of a demo, with a key.

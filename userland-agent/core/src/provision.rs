@@ -1,13 +1,15 @@
 //! What a node without files is provisioned with: who it is, where its gateway is, whom it believes.
 //!
 //! ```text
-//!   0        4      6          10         14
-//!   +--------+------+----------+----------+--------------------+
-//!   | magic  | len  | CRC-32   | version  | postcard(Fields)   |   at most BLOB_MAX bytes
-//!   +--------+------+----------+----------+--------------------+
-//!                               `-- len bytes, under the CRC --'
+//!   0       4        8         9                          KEYS_AT                BLOB_MAX
+//!   +-------+--------+---------+--------------------+-----+----------------------+
+//!   | magic | CRC-32 | version | postcard(Fields)   |  0  | 4 publishers' keys   |
+//!   +-------+--------+---------+--------------------+-----+----------------------+
+//!                    `-------------------- under the CRC ------------------------'
 //! ```
 //!
+//! The keys of publishers are where a kernel finds them, which reads nothing else of it; those that are all 0 are none.
+
 //! A tool on the host writes the blob with [`Provision::encode`]; the node reads it at its start and never writes it.
 //! It holds the node's secret: it must not be printed, and whoever reads the node's flash has it.
 
@@ -24,9 +26,11 @@ pub const BLOB_MAX: usize = 512;
 /// What a blob begins with.
 const MAGIC: [u8; 4] = *b"MMAp";
 /// Goes up when a field changes. A node reads its own version only.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes before what the CRC is of.
-const HEADER: usize = 10;
+const HEADER: usize = 8;
+/// Where the keys of publishers are.
+pub const KEYS_AT: usize = BLOB_MAX - 32 * PUBLISHERS_MAX;
 
 /// The network that a node is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,7 +96,6 @@ struct Fields {
     gateway: [u8; 8],
     network: Network,
     credential: Option<Secret>,
-    publishers: Vec<[u8; 32], PUBLISHERS_MAX>,
     poll_max_s: u16,
     power: Power,
     board: heapless::String<BOARD_NAME_MAX>,
@@ -108,8 +111,8 @@ struct Secret {
 }
 
 impl Provision {
-    /// Writes the blob into a buffer, and gives its length.
-    pub fn encode(&self, buffer: &mut [u8; BLOB_MAX]) -> Result<usize, ProvisionError> {
+    /// The blob.
+    pub fn encode(&self) -> Result<[u8; BLOB_MAX], ProvisionError> {
         let secret = |credential: &Credential| {
             Some(Secret {
                 eui64: credential.eui64,
@@ -127,39 +130,38 @@ impl Provision {
             gateway: self.gateway,
             network: self.network,
             credential,
-            publishers: self.publishers.clone(),
             poll_max_s: self.poll_max_s,
             power: self.power,
             board: self.board.clone(),
         };
-        buffer[HEADER] = VERSION;
-        let body = postcard::to_slice(&fields, &mut buffer[HEADER + 1..]);
-        let len = 1 + body.map_err(|_| ProvisionError::TooLong)?.len();
-        let crc = crc32(&[&buffer[HEADER..HEADER + len]]);
-        buffer[..4].copy_from_slice(&MAGIC);
-        buffer[4..6].copy_from_slice(&(len as u16).to_le_bytes());
-        buffer[6..HEADER].copy_from_slice(&crc.to_le_bytes());
-        Ok(HEADER + len)
+        let mut blob = [0; BLOB_MAX];
+        blob[..4].copy_from_slice(&MAGIC);
+        blob[HEADER] = VERSION;
+        postcard::to_slice(&fields, &mut blob[HEADER + 1..KEYS_AT]).map_err(|_| ProvisionError::TooLong)?;
+        for (place, key) in blob[KEYS_AT..].chunks_exact_mut(32).zip(&self.publishers) {
+            place.copy_from_slice(key);
+        }
+        let crc = crc32(&[&blob[HEADER..]]);
+        blob[4..HEADER].copy_from_slice(&crc.to_le_bytes());
+        Ok(blob)
     }
 
     /// Reads a blob, whatever follows it.
     pub fn decode(blob: &[u8]) -> Result<Self, ProvisionError> {
-        let Some((header, rest)) = blob.split_first_chunk::<HEADER>() else {
+        let Some(blob) = blob.first_chunk::<BLOB_MAX>().filter(|blob| blob.starts_with(&MAGIC)) else {
             return Err(ProvisionError::Absent);
         };
-        let [m0, m1, m2, m3, l0, l1, c0, c1, c2, c3] = *header;
-        if [m0, m1, m2, m3] != MAGIC {
-            return Err(ProvisionError::Absent);
-        }
-        let body = rest.get(..usize::from(u16::from_le_bytes([l0, l1]))).ok_or(ProvisionError::Damaged)?;
-        if crc32(&[body]) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        let (header, body) = blob.split_at(HEADER);
+        if header[4..] != crc32(&[body]).to_le_bytes() {
             return Err(ProvisionError::Damaged);
         }
-        let fields = match body {
-            [VERSION, fields @ ..] => postcard::from_bytes::<Fields>(fields).ok(),
+        let (fields, keys) = blob.split_at(KEYS_AT);
+        let fields = match fields.get(HEADER..) {
+            Some([VERSION, fields @ ..]) => postcard::take_from_bytes::<Fields>(fields).ok(),
             _ => None,
         };
-        let fields = fields.ok_or(ProvisionError::Unreadable)?;
+        let (fields, _) = fields.ok_or(ProvisionError::Unreadable)?;
+        let keys = keys.chunks_exact(32).filter_map(|key| <[u8; 32]>::try_from(key).ok());
         let credential = match fields.credential {
             None => None,
             Some(Secret { eui64, kid, secret, salt }) => {
@@ -172,7 +174,7 @@ impl Provision {
             gateway: fields.gateway,
             network: fields.network,
             credential,
-            publishers: fields.publishers,
+            publishers: keys.filter(|key| *key != [0; 32]).collect(),
             poll_max_s: fields.poll_max_s,
             power: fields.power,
             board: fields.board,
@@ -205,10 +207,9 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_and_the_longest_fits() {
-        let mut buffer = [0; BLOB_MAX];
-        let len = full().encode(&mut buffer).unwrap();
-        assert_eq!(Provision::decode(&buffer), Ok(full()));
-        assert_eq!(Provision::decode(&buffer[..len]), Ok(full()));
+        let blob = full().encode().unwrap();
+        assert_eq!(Provision::decode(&blob), Ok(full()));
+        assert_eq!(&blob[KEYS_AT..KEYS_AT + 32], &full().publishers[0], "where a kernel looks");
         let bare = Provision {
             eui64: None,
             network: Network::Lowpan { pan: 0xabcd, channel: 11 },
@@ -216,32 +217,29 @@ mod tests {
             publishers: Vec::new(),
             ..full()
         };
-        bare.encode(&mut buffer).unwrap();
-        assert_eq!(Provision::decode(&buffer), Ok(bare));
+        assert_eq!(Provision::decode(&bare.encode().unwrap()), Ok(bare));
     }
 
     #[test]
     fn whatever_bit_changes_nothing_is_believed() {
-        let mut buffer = [0; BLOB_MAX];
-        let len = full().encode(&mut buffer).unwrap();
-        for bit in 0..len * 8 {
-            buffer[bit / 8] ^= 1 << (bit % 8);
-            assert!(Provision::decode(&buffer).is_err(), "bit {bit}");
-            buffer[bit / 8] ^= 1 << (bit % 8);
+        let mut blob = full().encode().unwrap();
+        for bit in 0..BLOB_MAX * 8 {
+            blob[bit / 8] ^= 1 << (bit % 8);
+            assert!(Provision::decode(&blob).is_err(), "bit {bit}");
+            blob[bit / 8] ^= 1 << (bit % 8);
         }
-        for cut in 0..len {
-            assert!(Provision::decode(&buffer[..cut]).is_err());
+        for cut in 0..BLOB_MAX {
+            assert!(Provision::decode(&blob[..cut]).is_err());
         }
         assert_eq!(Provision::decode(&[0xff; BLOB_MAX]), Err(ProvisionError::Absent));
     }
 
     #[test]
     fn another_version_is_named_as_that() {
-        let mut buffer = [0; BLOB_MAX];
-        let len = full().encode(&mut buffer).unwrap();
-        buffer[HEADER] = VERSION + 1;
-        let crc = crc32(&[&buffer[HEADER..len]]);
-        buffer[6..HEADER].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(Provision::decode(&buffer), Err(ProvisionError::Unreadable));
+        let mut blob = full().encode().unwrap();
+        blob[HEADER] = VERSION + 1;
+        let crc = crc32(&[&blob[HEADER..]]);
+        blob[4..HEADER].copy_from_slice(&crc.to_le_bytes());
+        assert_eq!(Provision::decode(&blob), Err(ProvisionError::Unreadable));
     }
 }

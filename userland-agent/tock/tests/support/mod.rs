@@ -159,8 +159,7 @@ impl Machine {
     }
 
     pub fn provision(&self, provision: &Provision) {
-        let mut blob = [0; BLOB_MAX];
-        provision.encode(&mut blob).unwrap();
+        let blob = provision.encode().unwrap();
         self.world.borrow_mut().capsule.records[..BLOB_MAX].copy_from_slice(&blob);
     }
 

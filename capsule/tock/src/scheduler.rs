@@ -66,8 +66,10 @@ pub struct BudgetScheduler<A: Alarm<'static> + 'static, const NATIVES: usize> {
 
 impl<A: Alarm<'static>, const NATIVES: usize> BudgetScheduler<A, NATIVES> {
     /// `alarm` is nobody else's. `look_for_interrupts`: ask the chip for interrupts before each decision, which
-    /// `qemu_rv32_virt` needs: with a `VirtualSchedulerTimer` a timer interrupt can stay off there, and one process would
-    /// run for ever.
+    /// `qemu_rv32_virt` needs: a trap in the kernel turns the timer's interrupt off there until somebody asks
+    /// (`chips/qemu_rv32_virt_chip/src/chip.rs`), and one process would run for ever. A trap after this decision and before
+    /// the process runs is beyond a scheduler: against that, the board's scheduler timer has to turn the interrupt on in
+    /// `arm`, with interrupts of the machine mode off until the process runs.
     pub fn new(
         kernel: &'static kernel::Kernel,
         management: &'static dyn ProcessManagementCapability,
@@ -231,10 +233,6 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
     }
 
     fn continue_process(&self, id: ProcessId, chip: &C) -> bool {
-        // One that was interrupted is not left to go on with the timer's interrupt off.
-        if self.look_for_interrupts {
-            chip.service_pending_interrupts();
-        }
         // A process that starts itself anew has another identity: what becomes of it is decided before it runs.
         let same = self.running.get().is_some_and(|running| running.process == id.id());
         same && !(chip.has_pending_interrupts() || DeferredCall::has_tasks())

@@ -137,6 +137,11 @@ impl<'u, S: Syscalls> App<'u, S> {
             let (kind, len) = match self.kernel.take(slot, &mut bytes) {
                 Ok(Some(order)) => order,
                 Ok(None) => return false,
+                Err(ErrorCode::Off) => {
+                    // The slot has ended without this app: what still runs has lost it.
+                    self.abandon(slot);
+                    return false;
+                }
                 Err(error) => {
                     let foreign = [ErrorCode::Invalid, ErrorCode::NoSupport, ErrorCode::NoDevice];
                     if let Some(held) = self.slots.get_mut(usize::from(slot)) {
@@ -186,14 +191,9 @@ impl<'u, S: Syscalls> App<'u, S> {
     }
 
     fn start(&mut self, slot: u8, resumed: bool) {
+        self.abandon(slot);
         let Some(held) = self.slots.get_mut(usize::from(slot)) else { return };
-        if held.busy {
-            // The kernel knows of no task here: the one that is has lost its slot.
-            self.executor.kill(slot.into());
-            while self.executor.next_event(slot.into()).is_some() {}
-        }
-        *held = Slot { busy: true, ..Slot::default() };
-        held.mouth.clear();
+        held.busy = true;
         let started = match self.kernel.grant(slot) {
             Ok(record) => {
                 self.kept.begin(&self.kernel, slot, resumed && record.resumed == 1);
@@ -205,6 +205,17 @@ impl<'u, S: Syscalls> App<'u, S> {
         };
         if let Err((end, note)) = started {
             held.mouth.refuse(end, note);
+        }
+    }
+
+    /// Forgets a slot, and ends what may still run in it.
+    fn abandon(&mut self, slot: u8) {
+        if let Some(held) = self.slots.get_mut(usize::from(slot)) {
+            if held.busy {
+                self.executor.kill(slot.into());
+                while self.executor.next_event(slot.into()).is_some() {}
+            }
+            *held = Slot::default();
         }
     }
 

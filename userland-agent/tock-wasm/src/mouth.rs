@@ -50,11 +50,6 @@ impl Mouth {
         self.waiting.extend([Say::Note(note), Say::Ended(end)]);
     }
 
-    /// Forgets what it had to say.
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Says what there is room for.
     pub fn speak<S: Syscalls>(
         &mut self,

@@ -130,6 +130,29 @@ fn a_task_is_stopped_and_killed() {
 }
 
 #[test]
+fn a_task_that_has_lost_its_slot_is_ended() {
+    let text = r#"(module (import "micro" "sleep_ms" (func $sleep (param i32)))
+        (import "micro" "led_set" (func $led (param i32 i32) (result i32)))
+        (func (export "run") (result i32)
+            (loop $again (drop (call $led (i32.const 0) (i32.const 1))) (call $sleep (i32.const 100)) (br $again))
+            (unreachable)))"#;
+    node(1, |capsule, alarm, app| {
+        capsule.start(0, &wat::parse_str(text).unwrap(), MEM, &document(), false);
+        run(app, alarm, 1_000);
+        capsule.slots.borrow_mut()[0].off = true;
+        run(app, alarm, 11_000);
+        capsule.slots.borrow_mut()[0].off = false;
+        let before = capsule.slots.borrow()[0].leds.len();
+        run(app, alarm, 11_000);
+        assert_eq!((before, capsule.slots.borrow()[0].leds.len()), (10, 10), "it runs no more");
+        assert!(capsule.said(0).is_empty(), "and nobody is told what is known");
+        capsule.start(0, image!("hello"), MEM, &document(), false);
+        run(app, alarm, 1_000);
+        assert_eq!(capsule.said(0).last(), Some(&Said::Ended(End::Exited(0))));
+    });
+}
+
+#[test]
 fn one_that_notices_but_does_not_stop_is_ended_when_its_time_is_up() {
     node(1, |capsule, alarm, app| {
         let text = r#"(module (import "micro" "stopping" (func $stopping (result i32)))

@@ -37,3 +37,12 @@ fn both(one: usize, other: usize) -> bool {
     core::hint::black_box((&first, &second));
     given
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_heap_has_room_for_little_and_not_for_everything() {
+        assert!(super::may_run() && super::has_room(100));
+        assert!(!super::has_room(isize::MAX as usize));
+    }
+}

@@ -77,6 +77,8 @@ pub struct Slot {
     /// Records that it has room for.
     pub room: usize,
     pub leds: Vec<(u32, bool)>,
+    /// It has ended, and only the kernel knows.
+    pub off: bool,
     pieces: Vec<u8>,
 }
 
@@ -136,6 +138,9 @@ impl Capsule {
         let slots = &mut *self.slots.borrow_mut();
         let Some(held) = slots.get_mut(slot) else { return give::failure(ErrorCode::Invalid) };
         let (input, output) = (self.read.borrow(), &mut *self.write.borrow_mut());
+        if held.off {
+            return give::failure(ErrorCode::Off);
+        }
         let full = held.room == 0;
         let says = |held: &mut Slot, said: Option<Said>| {
             held.room -= 1;

@@ -29,6 +29,8 @@ mod space;
 #[cfg(all(feature = "spacewasm", not(feature = "wasmi")))]
 mod space_heap;
 #[cfg(all(feature = "spacewasm", not(feature = "wasmi")))]
+mod space_host;
+#[cfg(all(feature = "spacewasm", not(feature = "wasmi")))]
 pub(crate) use space::{Space as Chosen, has_floats};
 
 #[cfg(not(any(feature = "wasmi", feature = "spacewasm")))]

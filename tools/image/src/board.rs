@@ -61,6 +61,9 @@ pub struct Program {
     /// The same of memory.
     #[serde(default)]
     pub ram_budget: u32,
+    /// The WebAssembly engine that it is built with, if it has one: a feature of its package's, in place of the default.
+    #[serde(default)]
+    pub engine: Option<String>,
 }
 
 /// The kernel.

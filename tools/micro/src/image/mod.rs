@@ -31,6 +31,9 @@ pub struct ImageArgs {
     /// Build by this map instead of boards/BOARD/map.toml
     #[arg(long, value_name = "FILE")]
     map: Option<PathBuf>,
+    /// The WebAssembly engine, in place of the map's: wasmi or spacewasm
+    #[arg(long, value_name = "NAME", conflicts_with = "task")]
+    engine: Option<String>,
     /// Build the programs, but not the kernel
     #[arg(long, conflicts_with = "task")]
     without_kernel: bool,
@@ -53,7 +56,10 @@ pub fn image(args: &ImageArgs) -> Result<ExitCode> {
     let dir = workspace(&args.board)?;
     let path = args.map.clone().unwrap_or_else(|| dir.join(&args.board).join("map.toml"));
     let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let map = Map::parse(&text).with_context(|| path.display().to_string())?;
+    let mut map = Map::parse(&text).with_context(|| path.display().to_string())?;
+    for engine in map.apps.iter_mut().filter_map(|app| app.engine.as_mut()) {
+        args.engine.iter().for_each(|wanted| engine.clone_from(wanted));
+    }
     let places = map.places().with_context(|| path.display().to_string())?;
     let own_library = !args.task.is_empty() && !tasks::flags(&map.target).is_empty();
     let toolchain = Toolchain::find(&map.target, own_library)?;
@@ -108,7 +114,8 @@ impl Board {
         }
         let mut programs = Vec::new();
         for (app, place) in self.map.apps.iter().zip(&self.places) {
-            let executable = self.build(&app.package, &app.bin, &linked_at(place, Moved::default()))?;
+            let at = linked_at(place, Moved::default());
+            let executable = self.build(&app.package, &app.bin, &at, app.engine.as_deref())?;
             let wrapped = wrap::wrap(&executable, &place.name)?;
             let header = Header::parse(&wrapped.tbf)?;
             place.takes(&header, wrapped.ram)?;
@@ -136,7 +143,7 @@ impl Board {
     /// Builds the kernel: how much it takes of its ROM and RAM.
     fn kernel(&self, out: &Path) -> Result<(u32, u32)> {
         let kernel = &self.map.kernel;
-        let executable = self.build(&kernel.package, &kernel.bin, &[])?;
+        let executable = self.build(&kernel.package, &kernel.bin, &[], None)?;
         let segments = wrap::segments(&executable)?;
         let used = match elf::stored(&segments, kernel.rom) {
             Ok(used) => used,
@@ -162,8 +169,14 @@ impl Board {
         self.places.get(self.map.apps.len()..).unwrap_or_default()
     }
 
-    fn build(&self, package: &str, bin: &str, env: &[(&str, String)]) -> Result<PathBuf> {
-        let build = Build { package, bins: &[bin], env, rustflags: &[] };
+    fn build(
+        &self,
+        package: &str,
+        bin: &str,
+        env: &[(&str, String)],
+        feature: Option<&str>,
+    ) -> Result<PathBuf> {
+        let build = Build { package, bins: &[bin], env, rustflags: &[], feature };
         let built = self.toolchain.build(&self.dir, &build)?;
         built.into_iter().next().context("cargo built nothing")
     }

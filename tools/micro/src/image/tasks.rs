@@ -45,7 +45,8 @@ pub fn link(board: &Board, names: &[&str], slot: &Place) -> Result<Vec<Linked>> 
     for (n, moved) in [still, Moved { ram: 0, ..MOVES }, Moved { flash: 0, ..MOVES }].into_iter().enumerate()
     {
         let env = linked_at(slot, moved);
-        let build = Build { package, bins: names, env: &env, rustflags: flags(&board.map.target) };
+        let build =
+            Build { package, bins: names, env: &env, rustflags: flags(&board.map.target), feature: None };
         for (dir, built) in dirs.iter().zip(board.toolchain.build(&board.dir, &build)?) {
             std::fs::copy(&built, dir.path().join(n.to_string()))
                 .with_context(|| built.display().to_string())?;

@@ -22,6 +22,8 @@ pub struct Build<'a> {
     pub bins: &'a [&'a str],
     pub env: &'a [(&'a str, String)],
     pub rustflags: &'a [&'a str],
+    /// The one feature to build it with, if not by its default.
+    pub feature: Option<&'a str>,
 }
 
 impl Toolchain {
@@ -58,6 +60,9 @@ impl Toolchain {
         cargo.current_dir(dir).args(["build", "--release", "--message-format=json-render-diagnostics"]);
         cargo.args(["--target", &self.target, "-p", build.package]);
         cargo.args(build.bins.iter().flat_map(|bin| ["--bin", bin]));
+        if let Some(feature) = build.feature {
+            cargo.args(["--no-default-features", "--features", feature]);
+        }
         if !build.rustflags.is_empty() {
             let flags: Vec<_> = build.rustflags.iter().map(|flag| format!("{flag:?}")).collect();
             cargo.args(["--config", &format!("target.{}.rustflags=[{}]", self.target, flags.join(","))]);

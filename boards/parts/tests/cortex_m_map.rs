@@ -55,6 +55,12 @@ fn places(map: &Table) -> Vec<Place> {
         .collect()
 }
 
+/// What a process has for itself of its memory, which opens in sixteenths (`tools/image`).
+fn own(ram: usize, kernel_share: usize) -> usize {
+    let own = ram - kernel_share;
+    own - own % (ram / 16)
+}
+
 fn map() -> Table {
     include_str!("../../nrf52840dk/map.toml").parse().unwrap()
 }
@@ -79,7 +85,7 @@ fn every_app_gets_what_it_is_linked_for() {
         assert_eq!((flash.start_address().addr(), flash.size()), (start, len), "{place:?}");
         // The kernel skips memory up to where the app is linked to, and offers all that is left.
         let (start, len) = place.ram;
-        let app = len - number(&map, "kernel_share");
+        let app = own(len, number(&map, "kernel_share"));
         let memory = unit.allocate_app_memory_region(
             at(start),
             ram_start + ram_len - start,
@@ -90,6 +96,12 @@ fn every_app_gets_what_it_is_linked_for() {
             &mut config,
         );
         assert_eq!(memory.map(|(start, len)| (start.addr(), len)), Some((start, len)), "{place:?}");
+        // It may use all that is its own, and not a sixteenth more.
+        for (bytes, granted) in [(app, true), (app + len / 16, false)] {
+            let (end, kernel) = (at(start + bytes), at(start + len - KERNEL_PART));
+            let grown = unit.update_app_memory_region(end, kernel, Permissions::ReadWriteOnly, &mut config);
+            assert_eq!(grown.is_ok(), granted, "{place:?}");
+        }
     }
 }
 

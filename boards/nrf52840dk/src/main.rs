@@ -183,7 +183,9 @@ unsafe fn chip() -> (&'static ChipHw, &'static Nrf52840DefaultPeripherals<'stati
         );
         peripherals.init();
         let chip = static_init!(ChipHw, NRF52::new(peripherals));
-        PANIC_RESOURCES.get().map(|resources| resources.chip.put(chip));
+        if let Some(resources) = PANIC_RESOURCES.get() {
+            resources.chip.put(chip);
+        }
         // The debug port stays open and the reset button works; the chip restarts if either was not so before.
         NrfStartupComponent::new(false, pins::RESET, Regulator0Output::DEFAULT, &peripherals.nrf52.nvmc)
             .finalize(());
@@ -204,7 +206,9 @@ unsafe fn start() {
         let (chip, peripherals) = chip();
         let processes = components::process_array::ProcessArrayComponent::new()
             .finalize(components::process_array_component_static!(PROCESSES));
-        PANIC_RESOURCES.get().map(|resources| resources.processes.put(processes.as_slice()));
+        if let Some(resources) = PANIC_RESOURCES.get() {
+            resources.processes.put(processes.as_slice());
+        }
         let board_kernel = static_init!(Kernel, Kernel::new(processes.as_slice()));
 
         let base = &peripherals.nrf52;
@@ -230,7 +234,9 @@ unsafe fn start() {
             UartMuxComponent::new(&base.uarte0, BAUD).finalize(components::uart_mux_component_static!());
         let printer = components::process_printer::ProcessPrinterTextComponent::new()
             .finalize(components::process_printer_text_component_static!());
-        PANIC_RESOURCES.get().map(|resources| resources.printer.put(printer));
+        if let Some(resources) = PANIC_RESOURCES.get() {
+            resources.printer.put(printer);
+        }
         let console = ConsoleComponent::new(
             board_kernel,
             capsules_core::console::DRIVER_NUM,

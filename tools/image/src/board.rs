@@ -283,7 +283,7 @@ impl Map {
             let place = Place {
                 flash: Region { start: flash, len: flash_len },
                 ram: Region { start: ram, len: ram_len },
-                own_ram: ram_len.saturating_sub(self.kernel_share),
+                own_ram: self.own_ram(ram_len),
                 name,
             };
             self.check(&place)?;
@@ -293,6 +293,16 @@ impl Map {
             places.push(place);
         }
         Ok(places)
+    }
+
+    /// What a process has of its memory for itself. A Cortex-M opens it in sixteenths, and none of them is shared with the
+    /// kernel: a process that asked for more would be refused it when it starts.
+    fn own_ram(&self, ram: u32) -> u32 {
+        let own = ram.saturating_sub(self.kernel_share);
+        match self.protection {
+            Protection::Words => own,
+            Protection::CortexM => own - own % (ram / 16).max(1),
+        }
     }
 
     fn check(&self, place: &Place) -> Result<(), MapError> {
@@ -311,8 +321,20 @@ impl Map {
             if region.start % PAGE != 0 || region.len % PAGE != 0 || region.len == 0 {
                 return Err(unsound("start and size have to be multiples of 4096"));
             }
-            if self.protection == Protection::CortexM && !is_eighths(region) {
-                return Err(unsound("this board protects powers of two, or neighbouring eighths of them"));
+            if self.protection == Protection::CortexM {
+                // What Tock asks of the MPU for code, and for a process's memory, which it covers with two regions.
+                let (exact, wanted) = match what {
+                    "flash" => (
+                        is_eighths(region),
+                        "this board protects powers of two, or neighbouring eighths of them",
+                    ),
+                    _ => {
+                        (is_halves(region), "this board protects powers of two at multiples of their halves")
+                    }
+                };
+                if !exact {
+                    return Err(unsound(wanted));
+                }
             }
         }
         if place.own_ram == 0 {
@@ -326,14 +348,20 @@ impl Map {
     }
 }
 
-/// True if a region is made of neighbouring eighths of an aligned power of two.
+/// True if one region of the MPU, some of whose eighths may be off, is exactly this (`allocate_region` in Tock's
+/// `arch/cortex-m/src/mpu.rs`): there an eighth is the largest power of two that the start allows, and never less.
 fn is_eighths(region: Region) -> bool {
-    let (start, end) = (u64::from(region.start), u64::from(region.start) + u64::from(region.len));
-    let whole = u64::from(region.len).next_power_of_two();
-    (0..=3).map(|more| whole << more).any(|block| {
-        let eighth = (block / 8).max(1);
-        start % eighth == 0 && end % eighth == 0 && start / block == (end - 1) / block
-    })
+    if region.len.is_power_of_two() && region.start.is_multiple_of(region.len) {
+        return true;
+    }
+    let (start, len) = (u64::from(region.start), u64::from(region.len));
+    let eighth = 1 << region.start.trailing_zeros();
+    len.is_multiple_of(eighth) && start % (8 * eighth) + len <= 8 * eighth
+}
+
+/// True if the two regions that Tock takes for a process's memory are exactly this (`allocate_app_memory_region`).
+fn is_halves(region: Region) -> bool {
+    region.len.is_power_of_two() && region.start.is_multiple_of(region.len / 2)
 }
 
 #[cfg(test)]
@@ -410,5 +438,18 @@ mod tests {
         let region = |start, len| is_eighths(Region { start, len });
         assert!(region(0x60000, 0x60000) && region(0x2000_0000, 0x8000) && region(0x2_8000, 0x1_8000));
         assert!(!region(0x60000, 0x51000) && !region(0x1000, 0x9000));
+    }
+
+    #[test]
+    fn a_cortex_m_protects_as_tock_asks_it_to() {
+        let region = |start, len| Region { start, len };
+        // Three eighths of 1 MiB, six of 512 KiB; not an eighth of what the start allows, nor across the end of it.
+        assert!(is_eighths(region(0x60000, 0x60000)) && is_eighths(region(0x90000, 0x60000)));
+        assert!(!is_eighths(region(0x80000, 0x30000)) && !is_eighths(region(0x70000, 0x20000)));
+        assert!(is_halves(region(0x2001_0000, 0x20000)));
+        assert!(!is_halves(region(0x2000_8000, 0x20000)) && !is_halves(region(0x2001_0000, 0x18000)));
+        let cortex_m = MAP.replacen("\"words\"", "\"cortex-m\"", 1);
+        let places = Map::parse(&cortex_m).unwrap().places().unwrap();
+        assert_eq!((places[0].own_ram, places[1].own_ram), (0xf000, 0x7800));
     }
 }

@@ -8,8 +8,10 @@
 //! Of what arrives only one shape is let through: a data frame without security, of one PAN, that holds one whole UDP
 //! datagram under IPHC (RFC 6282) with link-local addresses, its checksum inline, and at least one byte of payload. That is
 //! what gateways of this project send, and all that a node needs. At the pinned revision of Tock everything else harms
-//! (`capsules/extra/src/net/sixlowpan/sixlowpan_state.rs`, `sixlowpan_compression.rs`):
+//! (`capsules/extra/src/net/sixlowpan/sixlowpan_state.rs`, `sixlowpan_compression.rs`, `net/ieee802154.rs`):
 //!
+//! - a frame that says to have no sequence number or to have information elements: `Header::decode` believes that of every
+//!   version, though only that of 2015 has them, and finds the packet elsewhere than whoever judged it by its version;
 //! - an empty payload: `is_fragment` reads its first byte and panics;
 //! - a dispatch that is not IPHC, and a header that `decompress` refuses: `receive_single_packet` has taken the buffer
 //!   and does not put it back; the node is deaf, and panics in `unwrap` a minute later;
@@ -51,7 +53,9 @@ fn payload_len(frame: &[u8]) -> Option<usize> {
     let control = u16::from_le_bytes([*frame.first()?, *frame.get(1)?]);
     let (kind, security, compressed) = (control & 0b111, control >> 3 & 1, control >> 6 & 1);
     let (to, version, from) = (control >> 10 & 0b11, control >> 12 & 0b11, control >> 14);
-    if (kind, security, compressed) != (1, 0, 1) || version > 1 {
+    // Sequence number suppressed, information elements present: reserved before the version of 2015.
+    let moved = control >> 8 & 0b11;
+    if (kind, security, compressed, moved) != (1, 0, 1, 0) || version > 1 {
         return None;
     }
     // Frame control, sequence number, PAN.

@@ -152,20 +152,21 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         self.resume();
     }
 
-    fn window(&self) -> bool {
-        let mut stopping = false;
+    fn window(&self) {
         for slot in (0..SLOTS as u8).filter(|slot| self.board.native(*slot).is_some()) {
             self.look(slot);
-            if let Slot::Stopping { deadline_ms } = self.state(slot) {
-                if deadline_ms <= self.now_ms() {
-                    self.core.map(|core| core.slots.ended(&self.env(), slot, End::Killed));
-                } else {
-                    stopping = true;
-                }
+            if let Slot::Stopping { deadline_ms } = self.state(slot)
+                && deadline_ms <= self.now_ms()
+            {
+                self.core.map(|core| core.slots.ended(&self.env(), slot, End::Killed));
             }
         }
         self.look_at_host(false);
         self.news();
-        stopping
+    }
+
+    fn awaits(&self) -> bool {
+        let stops = |slot: u8| matches!(self.state(slot), Slot::Stopping { .. });
+        (0..SLOTS as u8).any(|slot| self.board.native(slot).is_some() && stops(slot))
     }
 }

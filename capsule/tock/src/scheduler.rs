@@ -31,8 +31,10 @@ pub trait Watch {
     fn ran(&self, who: Who);
     /// Some process has had its turn, or none is ready: work that was put off for them goes on.
     fn turn(&self);
-    /// A window has begun. True if the next one has to begin on time, even if nobody runs.
-    fn window(&self) -> bool;
+    /// A window has begun.
+    fn window(&self);
+    /// True if the next window has to begin on time, even if nobody runs.
+    fn awaits(&self) -> bool;
 }
 
 /// Who runs, and how its time is booked.
@@ -55,8 +57,6 @@ pub struct BudgetScheduler<A: Alarm<'static> + 'static, const NATIVES: usize> {
     /// Microseconds times the alarm's frequency that do not make a whole microsecond.
     rest: Cell<u64>,
     window: Cell<u64>,
-    /// The window has to end on time.
-    awaited: Cell<bool>,
     /// The window at whose end the alarm goes off.
     armed: Cell<Option<u64>>,
     running: Cell<Option<Running>>,
@@ -88,7 +88,6 @@ impl<A: Alarm<'static>, const NATIVES: usize> BudgetScheduler<A, NATIVES> {
             last: Cell::new(alarm.now()),
             rest: Cell::new(0),
             window: Cell::new(0),
-            awaited: Cell::new(false),
             armed: Cell::new(None),
             running: Cell::new(None),
             turn: Cell::new(0),
@@ -118,7 +117,7 @@ impl<A: Alarm<'static>, const NATIVES: usize> BudgetScheduler<A, NATIVES> {
         if windows > 0 {
             self.window.set(self.window.get() + windows * WINDOW_US);
             self.shares.start_windows(windows);
-            self.awaited.set(self.watch.window());
+            self.watch.window();
         }
     }
 
@@ -204,7 +203,8 @@ impl<C: Chip, A: Alarm<'static>, const NATIVES: usize> Scheduler<C> for BudgetSc
             return SchedulingDecision::RunProcess((process.processid(), slice));
         }
         self.watch.turn();
-        if throttled || self.awaited.get() {
+        // Asked now, not when the window began: a task may have been told to stop since, and the agent may sleep for long.
+        if throttled || self.watch.awaits() {
             self.arm();
         } else if !self.alarm.is_armed() {
             // The clock is read before it has gone round.

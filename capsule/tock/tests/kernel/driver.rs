@@ -468,6 +468,24 @@ fn a_task_that_does_not_stop_is_stopped() {
     assert_eq!(world.take(TASK).0, up::ENDED);
 }
 
+/// Nobody else wakes the core: the agent's own alarm may be an hour away.
+#[test]
+fn a_task_that_sleeps_is_stopped_on_time_on_a_node_that_sleeps() {
+    let _turn = turn();
+    let mut world = World::new();
+    world.prepare(TASK, 0x7f, 100);
+    world.start(TASK);
+    world.pass(10_000);
+    let told_us = world.machine.now_us.get();
+    world.agent(AgentCall::Stop { slot: TASK, grace_ms: 300 }, &[]);
+    while world.task.get_state() != State::Terminated {
+        world.step();
+    }
+    let passed_us = world.machine.now_us.get() - told_us;
+    assert!((300_000..=300_000 + 2 * capsule_tock::WINDOW_US).contains(&passed_us), "{passed_us} us");
+    assert_eq!(world.take(TASK), (up::ENDED, EndRecord::of(End::Killed).to_bytes().to_vec()));
+}
+
 #[test]
 fn a_task_calls_the_drivers_of_its_grant_alone() {
     let _turn = turn();

@@ -37,8 +37,10 @@ impl Watch for Everybody {
     }
     fn ran(&self, _: Who) {}
     fn turn(&self) {}
-    fn window(&self) -> bool {
+    fn window(&self) {
         self.windows.set(self.windows.get() + 1);
+    }
+    fn awaits(&self) -> bool {
         false
     }
 }

@@ -13,6 +13,7 @@ use components::ieee802154::{Ieee802154Component, MuxAes128ccmComponent};
 use components::udp_driver::{UDPDriverComponent, UDPDriverComponentType};
 use components::udp_mux::UDPMuxComponent;
 use kernel::component::Component;
+use kernel::deferred_call::DeferredCallClient;
 use kernel::hil::radio::{RadioChannel, RadioConfig, RadioData};
 use kernel::hil::time::Alarm;
 use kernel::{Kernel, capabilities, create_capability, static_init};
@@ -76,6 +77,7 @@ pub unsafe fn start(
     // SAFETY: called once.
     unsafe {
         let guard = static_init!(GuardedRadio, Guard::new(radio));
+        guard.register();
         radio.set_receive_client(guard);
         guard.set_channel(CHANNEL);
 

@@ -19,14 +19,20 @@
 //! - fragments: one that is lost keeps the only receive state for a minute, one with an offset beyond its datagram
 //!   panics, and a datagram of certain lengths is never found complete.
 //!
-//! The guard changes no frame, keeps none, and never sends.
+//! On the way out it is the radio's refusals that are not survived: `send_next_fragment` in `ipv6_send.rs` lets go of the
+//! only transmit buffer when `transmit` fails, and the node is mute for ever. A radio refuses while it acknowledges a
+//! frame, which the nRF's does for anybody's (`chips/nrf52/src/ieee802154_radio.rs`), or while its queue is full. So the
+//! guard takes every frame, and says of a refused one in a moment that it was not sent: the datagram is lost, as others are.
+//!
+//! The guard changes no frame that arrives, keeps none, and never sends one of its own.
 
 use core::cell::Cell;
 use kernel::ErrorCode;
+use kernel::deferred_call::{DeferredCall, DeferredCallClient};
 use kernel::hil::radio::{
     ConfigClient, PSDU_OFFSET, PowerClient, Radio, RadioChannel, RadioConfig, RadioData, RxClient, TxClient,
 };
-use kernel::utilities::cells::OptionalCell;
+use kernel::utilities::cells::{OptionalCell, TakeCell};
 
 /// Lengths of a MAC header's addresses by addressing mode (IEEE 802.15.4-2015 §7.2.2.9); the other modes are reserved or
 /// name nobody.
@@ -85,14 +91,28 @@ fn payload_len(frame: &[u8]) -> Option<usize> {
 pub struct Guard<'a, R: Radio<'a>> {
     radio: &'a R,
     client: OptionalCell<&'a dyn RxClient>,
+    tx_client: OptionalCell<&'a dyn TxClient>,
+    /// A frame that the radio did not take, and why, until the sender was told.
+    refused: TakeCell<'static, [u8]>,
+    why: Cell<ErrorCode>,
+    deferred: DeferredCall,
     admitted: Cell<u32>,
     dropped: Cell<u32>,
 }
 
 impl<'a, R: Radio<'a>> Guard<'a, R> {
-    /// Before a radio, whose receive client it has to be made.
-    pub const fn new(radio: &'a R) -> Self {
-        Self { radio, client: OptionalCell::empty(), admitted: Cell::new(0), dropped: Cell::new(0) }
+    /// Before a radio, whose receive client it has to be made. It has to be registered for its deferred call.
+    pub fn new(radio: &'a R) -> Self {
+        Self {
+            radio,
+            client: OptionalCell::empty(),
+            tx_client: OptionalCell::empty(),
+            refused: TakeCell::empty(),
+            why: Cell::new(ErrorCode::FAIL),
+            deferred: DeferredCall::new(),
+            admitted: Cell::new(0),
+            dropped: Cell::new(0),
+        }
     }
 
     /// Frames let through, and frames dropped.
@@ -127,6 +147,7 @@ impl<'a, R: Radio<'a>> RxClient for Guard<'a, R> {
 
 impl<'a, R: Radio<'a>> RadioData<'a> for Guard<'a, R> {
     fn set_transmit_client(&self, client: &'a dyn TxClient) {
+        self.tx_client.set(client);
         self.radio.set_transmit_client(client);
     }
 
@@ -143,7 +164,27 @@ impl<'a, R: Radio<'a>> RadioData<'a> for Guard<'a, R> {
         buffer: &'static mut [u8],
         frame_len: usize,
     ) -> Result<(), (ErrorCode, &'static mut [u8])> {
-        self.radio.transmit(buffer, frame_len)
+        if self.refused.is_some() {
+            return Err((ErrorCode::BUSY, buffer));
+        }
+        if let Err((why, buffer)) = self.radio.transmit(buffer, frame_len) {
+            self.why.set(why);
+            self.refused.replace(buffer);
+            self.deferred.set();
+        }
+        Ok(())
+    }
+}
+
+impl<'a, R: Radio<'a>> DeferredCallClient for Guard<'a, R> {
+    fn handle_deferred_call(&self) {
+        if let (Some(buffer), Some(client)) = (self.refused.take(), self.tx_client.get()) {
+            client.send_done(buffer, false, Err(self.why.get()));
+        }
+    }
+
+    fn register(&'static self) {
+        self.deferred.register(self);
     }
 }
 

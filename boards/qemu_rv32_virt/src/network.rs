@@ -56,6 +56,7 @@ pub unsafe fn start(
         alarm.set_alarm_client(radio);
         card.set_client(radio);
         let guard = static_init!(GuardedRadio, Guard::new(radio));
+        guard.register();
         radio.set_receive_client(guard);
 
         let aes = MuxAes128ccmComponent::new(static_init!(NoAes, NoAes))

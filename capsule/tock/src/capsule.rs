@@ -71,6 +71,8 @@ pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 1
     /// Bytes moved since processes had a turn, and the work that waits until they had one: how its last transfer went.
     pub(crate) moved: Cell<usize>,
     pub(crate) paused: Cell<Option<Result<(), ErrorCode>>>,
+    /// The agent has run: from then on it is started again if it dies.
+    pub(crate) agent_ran: Cell<bool>,
     /// The host's process, and how often it died.
     pub(crate) host: Cell<Option<usize>>,
     pub(crate) host_deaths: Cell<u8>,
@@ -105,6 +107,7 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
             deferred: DeferredCall::new(),
             moved: Cell::new(0),
             paused: Cell::new(None),
+            agent_ran: Cell::new(false),
             host: Cell::new(None),
             host_deaths: Cell::new(0),
         }

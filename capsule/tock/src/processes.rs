@@ -1,4 +1,4 @@
-//! The processes of native slots and of the host: how they are started, and how it is seen that they have ended.
+//! The processes of native slots, of the host and of the agent: how they are started, and how it is seen that they have ended.
 //!
 //! The kernel tells nobody that a process exits or faults. So each is looked at when it stops executing, before anything
 //! else runs, and once a window.
@@ -9,7 +9,7 @@ use crate::scheduler::Watch;
 use crate::slots::{Machine, Used};
 use grants::Slot;
 use grants::syscall::End;
-use kernel::process::{ShortId, State};
+use kernel::process::{Process, ShortId, State};
 
 impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
     Capsule<SLOTS, NATIVES, UP, DOWN>
@@ -44,6 +44,23 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         {
             self.core.map(|core| core.slots.ended(&self.env(), slot, end));
             self.news();
+        }
+    }
+
+    /// True if the agent has run and does not any more. It starts itself again after a panic, but not after a fault.
+    fn agent_died(&self) -> bool {
+        let died = |process: &dyn Process| matches!(process.get_state(), State::Faulted | State::Terminated);
+        self.agent_ran.get() && self.find_who(Who::Agent).is_some_and(died)
+    }
+
+    /// Starts the agent again if it died, for ever: without it nobody could even tell of it. Once a window, so that one that
+    /// dies at once leaves time to others. What its tasks have to say waits; the agent after it ends them.
+    fn look_at_agent(&self) {
+        if self.agent_died()
+            && let Some(process) = self.find_who(Who::Agent)
+        {
+            process.terminate(None);
+            process.start(self.starting);
         }
     }
 
@@ -142,7 +159,7 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
 
     fn ran(&self, who: Who) {
         match who {
-            Who::Agent => {}
+            Who::Agent => self.agent_ran.set(true),
             Who::Host => self.look_at_host(true),
             Who::Task(slot) => self.look(slot),
         }
@@ -161,12 +178,13 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
                 self.core.map(|core| core.slots.ended(&self.env(), slot, End::Killed));
             }
         }
+        self.look_at_agent();
         self.look_at_host(false);
         self.news();
     }
 
     fn awaits(&self) -> bool {
         let stops = |slot: u8| matches!(self.state(slot), Slot::Stopping { .. });
-        (0..SLOTS as u8).any(|slot| self.board.native(slot).is_some() && stops(slot))
+        self.agent_died() || (0..SLOTS as u8).any(|slot| self.board.native(slot).is_some() && stops(slot))
     }
 }

@@ -632,6 +632,32 @@ fn the_host_runs_hosted_slots_and_is_started_again() {
 }
 
 #[test]
+fn an_agent_that_faults_is_started_again() {
+    let _turn = turn();
+    let mut world = World::new();
+    world.prepare(TASK, 0x7f, 100);
+    world.task.go(&[Act::Run(u64::MAX)]);
+    world.start(TASK);
+    for round in 1..=20 {
+        let before = world.agent.processid().id();
+        world.agent.go(&[Act::Fault]);
+        world.pass(2 * capsule_tock::WINDOW_US);
+        assert_ne!(world.agent.processid().id(), before, "round {round}");
+        assert_eq!(world.agent.get_state(), State::Yielded);
+    }
+    assert_eq!(world.task.get_state(), State::Running, "tasks are the next agent's to judge");
+    // It is the agent again, and finds the task.
+    assert!(matches!(world.agent(AgentCall::Kill { slot: TASK }, &[]), SyscallReturn::Success));
+    // Nobody else has to wake the core for it.
+    let faulted_us = world.machine.now_us.get();
+    world.agent.go(&[Act::Fault]);
+    while world.agent.get_state() != State::Yielded {
+        world.step();
+    }
+    assert!(world.machine.now_us.get() - faulted_us <= capsule_tock::WINDOW_US);
+}
+
+#[test]
 fn a_storage_that_keeps_the_buffer_makes_nobody_wait() {
     let _turn = turn();
     let mut world = World::new();

@@ -12,7 +12,7 @@ use crate::transfers::Caller;
 use crate::work::Buffers;
 use ::core::cell::Cell;
 use ::core::num::NonZeroU32;
-use grants::syscall::{DRIVER, PIECE_MAX, UPCALL_NEWS};
+use grants::syscall::{DRIVER, PIECE_MAX, UPCALL_DONE, UPCALL_NEWS};
 use grants::{Capabilities, Slot};
 use kernel::ErrorCode;
 use kernel::capabilities::{MemoryAllocationCapability, ProcessManagementCapability, ProcessStartCapability};
@@ -230,6 +230,8 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         let answer = match outcome {
             None => CommandReturn::failure(ErrorCode::BUSY),
             Some(Outcome::Later) => {
+                // Of a call that the process has given up: it would take that for the answer to this one.
+                let _ = self.grant.enter(caller, |_, kernel| kernel.remove_pending_upcalls(UPCALL_DONE));
                 self.deferred.set();
                 CommandReturn::success()
             }

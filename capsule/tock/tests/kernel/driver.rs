@@ -82,10 +82,15 @@ struct Storage {
     refuses: Cell<bool>,
     /// It is done before the kernel looks for a process.
     quick: Cell<bool>,
+    /// It is not done for now.
+    slow: Cell<bool>,
 }
 
 impl Storage {
     fn done(&self) {
+        if self.slow.get() {
+            return;
+        }
         let (Some((buffer, len, write)), Some(client)) = (self.busy.take(), self.client.get()) else {
             return;
         };
@@ -213,6 +218,7 @@ impl World {
             busy: Cell::new(None),
             refuses: Cell::new(false),
             quick: Cell::new(false),
+            slow: Cell::new(false),
         });
         let shares = leak(Shares::new());
         let parts = Parts {
@@ -655,6 +661,31 @@ fn an_agent_that_faults_is_started_again() {
         world.step();
     }
     assert!(world.machine.now_us.get() - faulted_us <= capsule_tock::WINDOW_US);
+}
+
+#[test]
+fn a_call_that_was_given_up_does_not_answer_the_next() {
+    let _turn = turn();
+    let mut world = World::new();
+    let (call, bytes) = (AgentCall::RecordsWrite { offset: 0 }, [1; 8]);
+    world.agent.upcalls.borrow_mut().clear();
+    world.agent.returns.borrow_mut().clear();
+    // The first call is done while the agent computes, which has given it up when it makes the second.
+    let make = [give(&bytes), command(DRIVER, call.encode())];
+    world.agent.go(&[make[0], make[1], Act::Run(50_000), make[0], make[1]]);
+    while world.agent.returns.borrow().len() < 4 {
+        world.step();
+    }
+    let last = world.agent.returns.borrow_mut().pop_back();
+    assert!(matches!(last, Some(SyscallReturn::Success)), "the first was done: {last:?}");
+    let done =
+        |world: &World| world.agent.upcalls.borrow().iter().filter(|upcall| upcall.0 == UPCALL_DONE).count();
+    world.storage.slow.set(true);
+    (0..10).for_each(|_| world.step());
+    assert_eq!(done(&world), 0, "the second is not done");
+    world.storage.slow.set(false);
+    (0..10).for_each(|_| world.step());
+    assert_eq!(done(&world), 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::env::var;
 /// What is not heap, bytes: the stack (`src/main.rs`), the allocator's lists, and what is lost to alignment.
 const OWN: usize = 5 << 10;
 const STACK: usize = 0x3e00;
-/// The default of `libtock_build_scripts`.
+/// What is reckoned with if nobody says.
 const RAM_LENGTH: &str = "46K";
 
 fn main() {
@@ -24,8 +24,8 @@ fn main() {
     };
     println!("cargo:rustc-env=WASM_HEAP_BYTES={heap}");
     // Without an address there is nothing to place: the library is checked and tested so.
-    if var("CARGO_CFG_TARGET_OS").as_deref() == Ok("none") && var("LIBTOCK_LINKER_FLASH").is_ok() {
-        libtock_build_scripts::auto_layout();
+    if var("LIBTOCK_LINKER_FLASH").is_ok() {
+        app_layout::link();
     }
 }
 

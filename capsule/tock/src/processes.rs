@@ -11,6 +11,12 @@ use grants::Slot;
 use grants::syscall::End;
 use kernel::process::{Process, ShortId, State};
 
+/// Bytes that a process has taken for itself, up to its break.
+fn own(process: &dyn Process) -> u32 {
+    let addresses = process.get_addresses();
+    u32::try_from(addresses.sram_app_brk.saturating_sub(addresses.sram_start)).unwrap_or(u32::MAX)
+}
+
 impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
     Capsule<SLOTS, NATIVES, UP, DOWN>
 {
@@ -22,7 +28,8 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         if share.process() != Some(process.processid().id()) {
             return Some(End::Restarted);
         }
-        let asked = self.used(slot).mem_bytes;
+        // The grant is for the task's own: what the kernel keeps for it is neither asked for nor seen by the task.
+        let asked = own(process);
         let granted = self.core.map(|core| core.slots.ledger.grant(slot.into())).flatten()?.mem_bytes;
         let over = (asked > granted).then_some(End::OverMemory { asked });
         match process.get_state() {
@@ -127,12 +134,15 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         }
     }
 
+    /// What a slot has used. Its memory is what its process holds of its partition, with what the kernel keeps there for it
+    /// (its grants); it is never more than the partition.
     fn used(&self, slot: u8) -> Used {
         let share = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native));
         let used = share.map_or(Used::default(), |share| share.usage());
         let mem_bytes = self.find_who(Who::Task(slot)).map_or(0, |process| {
             let addresses = process.get_addresses();
-            u32::try_from(addresses.sram_app_brk.saturating_sub(addresses.sram_start)).unwrap_or(u32::MAX)
+            let kernels = addresses.sram_end.saturating_sub(addresses.sram_grant_start);
+            own(process).saturating_add(u32::try_from(kernels).unwrap_or(u32::MAX))
         });
         Used { mem_bytes, mem_peak_bytes: mem_bytes, ..used }
     }

@@ -78,6 +78,21 @@ pub struct Kernel {
     pub rom: Region,
     /// Its memory.
     pub ram: Region,
+    /// What of it has a budget of its own.
+    #[serde(default)]
+    pub part: Vec<Part>,
+}
+
+/// A part of the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// What it is called.
+    pub name: String,
+    /// What the names of its symbols contain, one of them.
+    pub symbols: Vec<String>,
+    /// What it may take of flash by the design's budgets, bytes.
+    pub flash_budget: u32,
 }
 
 /// Slots for native tasks.

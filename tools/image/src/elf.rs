@@ -57,6 +57,42 @@ pub fn segments(elf: &[u8]) -> Result<Vec<Segment>, ElfError> {
     Ok(segments)
 }
 
+/// Bytes of code and constants in the symbols whose names contain one of `parts`: what a crate takes of a program, as far as
+/// the compiler has not made it part of others' functions. Symbols at one address count once. 0 for a file without symbols.
+pub fn of_parts(elf: &[u8], parts: &[String]) -> u32 {
+    const SYMBOLS: u32 = 2;
+    const FUNCTION: u8 = 2;
+    const OBJECT: u8 = 1;
+    let section = |n: usize, field: usize| {
+        let (table, entry) = (word(elf, 32)? as usize, usize::from(half(elf, 46)?));
+        word(elf, table.checked_add(n.checked_mul(entry)?)?.checked_add(field)?)
+    };
+    let name = |strings: usize, at: usize| {
+        let start = (section(strings, 16)? as usize).checked_add(at)?;
+        elf.get(start..)?.split(|byte| *byte == 0).next()
+    };
+    let mut seen = std::collections::BTreeMap::new();
+    for n in 0..usize::from(half(elf, 48).unwrap_or(0)) {
+        if section(n, 4) != Some(SYMBOLS) {
+            continue;
+        }
+        let (Some(start), Some(len), Some(strings)) = (section(n, 16), section(n, 20), section(n, 24)) else {
+            continue;
+        };
+        let end = (start as usize).saturating_add(len as usize).min(elf.len());
+        for symbol in elf.get(start as usize..end).unwrap_or_default().chunks_exact(16) {
+            let (at, address, size) = (word(symbol, 0), word(symbol, 4), word(symbol, 8));
+            let (Some(at), Some(address), Some(size)) = (at, address, size) else { continue };
+            let named = name(strings as usize, at as usize).map(String::from_utf8_lossy);
+            let ours = named.is_some_and(|name| parts.iter().any(|part| name.contains(part.as_str())));
+            if ours && matches!(symbol[12] & 0xf, FUNCTION | OBJECT) {
+                seen.insert(address & !1, size);
+            }
+        }
+    }
+    seen.values().fold(0, |sum, size| sum.saturating_add(*size))
+}
+
 /// Bytes of memory that a program takes from its start: stack, data and bss.
 pub fn ram(segments: &[Segment]) -> u32 {
     segments.iter().filter(|segment| segment.writable).map(|segment| segment.size).sum()
@@ -103,5 +139,34 @@ mod tests {
     fn what_is_no_executable_is_said() {
         assert_eq!(segments(b"\0asm"), Err(ElfError::Kind));
         assert_eq!(segments(&file(&[[1; 8]])[..60]), Err(ElfError::Cut));
+    }
+
+    #[test]
+    fn what_a_crate_takes_is_the_sum_of_its_symbols() {
+        // No program headers; three section headers at 52: nothing, symbols at 172, names at 252.
+        let mut elf = b"\x7fELF\x01\x01".to_vec();
+        elf.resize(52, 0);
+        elf[32] = 52;
+        (elf[46], elf[48]) = (40, 3);
+        let section = |kind: u32, at: u32, len: u32, link: u32| {
+            let fields = [0, kind, 0, 0, at, len, link, 0, 0, 0];
+            fields.iter().flat_map(|field| field.to_le_bytes()).collect::<Vec<_>>()
+        };
+        elf.extend(section(0, 0, 0, 0));
+        elf.extend(section(2, 172, 80, 2));
+        elf.extend(section(3, 252, 32, 0));
+        let symbols: [(u32, u32, u32, u8); 5] =
+            [(1, 0x100, 10, 2), (1, 0x101, 10, 2), (9, 0x200, 30, 2), (1, 0x300, 4, 1), (1, 0x400, 99, 0)];
+        for (name, address, size, kind) in symbols {
+            elf.extend([name, address, size].iter().flat_map(|field| field.to_le_bytes()));
+            elf.extend([kind, 0, 0, 0]);
+        }
+        elf.extend(b"\0capsule\0other\0");
+        elf.resize(284, 0);
+        assert_eq!(of_parts(&elf, &["capsule".to_owned()]), 14);
+        assert_eq!(of_parts(&elf, &["capsule".to_owned(), "other".to_owned()]), 44);
+        for len in 0..elf.len() {
+            of_parts(&elf[..len], &["capsule".to_owned()]);
+        }
     }
 }

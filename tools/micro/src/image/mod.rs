@@ -111,6 +111,11 @@ impl Board {
         let mut report = Report::new(&self.name, &self.map);
         if with_kernel {
             report.kernel = Some(self.kernel(out)?);
+            let elf = std::fs::read(out.join("kernel.elf"))?;
+            let parts = self.map.kernel.part.iter();
+            report.parts = parts
+                .map(|part| (part.name.clone(), elf::of_parts(&elf, &part.symbols), part.flash_budget))
+                .collect();
         }
         let mut programs = Vec::new();
         for (app, place) in self.map.apps.iter().zip(&self.places) {

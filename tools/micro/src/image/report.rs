@@ -10,6 +10,8 @@ pub struct Report {
     map: Map,
     /// How much the kernel takes of ROM and RAM, if it was built.
     pub kernel: Option<(u32, u32)>,
+    /// Parts of it with a budget of their own: name, flash, budget.
+    pub parts: Vec<(String, u32, u32)>,
     /// Programs and slots, as they lie.
     pub rows: Vec<Row>,
     /// Where the files are.
@@ -53,7 +55,14 @@ fn against(used: u32, budget: u32) -> String {
 
 impl Report {
     pub fn new(board: &str, map: &Map) -> Self {
-        Self { board: board.to_owned(), map: map.clone(), kernel: None, rows: Vec::new(), out: String::new() }
+        Self {
+            board: board.to_owned(),
+            map: map.clone(),
+            kernel: None,
+            parts: Vec::new(),
+            rows: Vec::new(),
+            out: String::new(),
+        }
     }
 
     /// For tools; `map.json` is the same.
@@ -64,6 +73,8 @@ impl Report {
             "target": self.map.target,
             "kernel": { "rom": kernel.rom, "ram": kernel.ram,
                         "rom_used": self.kernel.map(|kernel| kernel.0), "ram_used": self.kernel.map(|kernel| kernel.1) },
+            "parts": self.parts.iter().map(|(name, used, budget)| json!({ "name": name, "flash_used": used,
+                                                                          "flash_budget": budget })).collect::<Vec<_>>(),
             "flash": self.map.flash,
             "ram": self.map.ram,
             "storage": self.map.storage,
@@ -101,6 +112,20 @@ impl Report {
                     "-".to_owned(),
                 ],
             );
+        }
+        for (name, used, budget) in &self.parts {
+            let blank = String::new;
+            let cells = [
+                blank(),
+                blank(),
+                used.to_string(),
+                against(*used, *budget),
+                blank(),
+                blank(),
+                blank(),
+                blank(),
+            ];
+            line(&format!("  {name}"), cells);
         }
         for row in &self.rows {
             let place = &row.place;

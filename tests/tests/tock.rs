@@ -124,7 +124,7 @@ async fn a_machine_killed_in_mid_transfer_goes_on_with_it() {
     let mut hello = launch(&system, "hello", "hello", NATIVE).await;
     let before = system.in_mid_transfer("hello").await;
     system.kill_machine();
-    system.start_machine();
+    system.start_machine(None);
     let statuses = hello.until_the_end().await;
     assert_eq!(
         states(&statuses),
@@ -133,6 +133,30 @@ async fn a_machine_killed_in_mid_transfer_goes_on_with_it() {
         end(&statuses)
     );
     assert_eq!(system.node().unwrap()["boot"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_image_runs_only_as_its_publisher_signed_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sign = |args: &[&str]| {
+        let mut micro = support::micro();
+        assert!(
+            micro.current_dir(dir.path()).arg("task").args(args).output().unwrap().status.success(),
+            "{args:?}"
+        );
+    };
+    sign(&["keygen", "works"]);
+    let publisher = dir.path().join("works.pub");
+    let Some(system) = System::start_tock_believing(GOOD, Some(&publisher)) else { return };
+    let mut unsigned = launch(&system, "unsigned", "hello", NATIVE).await;
+    let statuses = unsigned.until_the_end().await;
+    assert_eq!(statuses.last().unwrap().state(), TaskFailed, "{}", end(&statuses));
+    std::fs::copy(native("hello"), dir.path().join("hello.tbf")).unwrap();
+    sign(&["sign", "hello.tbf", "--key", "works.key"]);
+    let image = dir.path().join("hello.tbf").display().to_string();
+    let mut signed = Follower::launch_image(system.master, "signed", &image, &[], NATIVE, |_| {}).await;
+    let statuses = signed.until_the_end().await;
+    assert_eq!(statuses.last().unwrap().state(), TaskFinished, "{}", end(&statuses));
 }
 
 #[tokio::test(flavor = "multi_thread")]

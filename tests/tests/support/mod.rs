@@ -216,7 +216,15 @@ impl System {
 
     /// Master, medium and gateway, and a node with a Tock kernel under QEMU: `None`, with the reason on standard error, where
     /// there is no image or no emulator.
-    pub fn start_tock((loss, duplicate, delay): (f64, f64, f64)) -> Option<Self> {
+    pub fn start_tock(conditions: (f64, f64, f64)) -> Option<Self> {
+        Self::start_tock_believing(conditions, None)
+    }
+
+    /// The same with a node that believes only the publisher with the key in a file.
+    pub fn start_tock_believing(
+        conditions: (f64, f64, f64),
+        publisher: Option<&std::path::Path>,
+    ) -> Option<Self> {
         let image = tock_image();
         if !image.join(qemu::APPS_FILE).is_file() {
             eprintln!("SKIPPED: no image in {}: micro image qemu_rv32_virt", image.display());
@@ -226,13 +234,13 @@ impl System {
             eprintln!("SKIPPED: {error}");
             return None;
         }
-        let mut system = Self::without_node("master --listen 127.0.0.1:0", None, (loss, duplicate, delay));
-        system.start_machine();
+        let mut system = Self::without_node("master --listen 127.0.0.1:0", None, conditions);
+        system.start_machine(publisher);
         Some(system)
     }
 
-    /// Starts the machine on what it had stored.
-    pub fn start_machine(&mut self) {
+    /// Starts the machine on what it had stored; one that is new, as one that believes only this publisher.
+    pub fn start_machine(&mut self, publisher: Option<&std::path::Path>) {
         let (key, blob) = (self.dir.path().join("tock.key"), self.dir.path().join("tock.bin"));
         if !blob.exists() {
             commission(TOCK_EUI64, &self.keys(), &key);
@@ -244,6 +252,9 @@ impl System {
                 .arg("--out")
                 .arg(&blob)
                 .stderr(Stdio::null());
+            if let Some(publisher) = publisher {
+                provision.arg("--publisher").arg(publisher);
+            }
             assert!(provision.status().unwrap().success());
         }
         self.machine = Some(

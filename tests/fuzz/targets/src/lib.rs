@@ -3,6 +3,7 @@
 
 mod codecs;
 mod mesos;
+mod native;
 mod node;
 pub mod rig;
 pub mod script;
@@ -11,6 +12,7 @@ mod wasm;
 
 pub use codecs::{coap, lowpan, messages, oscore};
 pub use mesos::{agents, api, images, libprocess};
+pub use native::{native, native_image};
 pub use node::node;
 pub use sessions::sessions;
 pub use wasm::wasm;
@@ -19,7 +21,7 @@ pub use wasm::wasm;
 pub type Target = fn(&[u8]);
 
 /// All targets by the names of their corpora.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("agents", agents),
     ("api", api),
     ("coap", coap),
@@ -27,6 +29,7 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("libprocess", libprocess),
     ("lowpan", lowpan),
     ("messages", messages),
+    ("native", native),
     ("node", node),
     ("oscore", oscore),
     ("sessions", sessions),

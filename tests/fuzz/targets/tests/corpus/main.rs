@@ -3,6 +3,7 @@
 //! `UPDATE_CORPUS=1` makes the seeds anew from what the crates themselves write.
 
 mod radio;
+mod slots;
 mod tcp;
 
 use fuzz_targets::TARGETS;
@@ -40,7 +41,7 @@ fn update() {
             fs::remove_file(old).unwrap();
         }
     }
-    for (target, name, bytes) in radio::seeds().into_iter().chain(tcp::seeds()) {
+    for (target, name, bytes) in radio::seeds().into_iter().chain(slots::seeds()).chain(tcp::seeds()) {
         fs::write(corpus().join(target).join(format!("{name}.made.seed")), bytes).unwrap();
     }
 }

@@ -34,7 +34,7 @@
 //! | 64 | host, task | [grant](SlotCall::Grant) | slot | bytes of [`TaskRecord`] in `out` |
 //! | 65 | host, task | [log](SlotCall::Log) | slot; at most [`PIECE_MAX`] in `in` | success, or `BUSY` |
 //! | 66 | host, task | [message](SlotCall::Message) | slot, 1 if more follows; piece in `in` | success, or `BUSY` |
-//! | 67 | host, task | [status](SlotCall::Status) | slot, code | success, or `BUSY` |
+//! | 67 | host, task | [status](SlotCall::Status) | slot, code | success, or `BUSY`: no room, or too soon after a task's last |
 //! | 68 | host, task | [take](SlotCall::Take) | slot | [kind](down) and length of the order in `out`; 0 if there is none |
 //! | 69 | host, task | [read](SlotCall::Read) | slot and [`Part`], offset | *later*, with bytes in `out` |
 //! | 70 | host, task | [write](SlotCall::Write) | slot and [`Part::Values`], offset; bytes in `in` | *later* |

@@ -29,7 +29,8 @@ pub struct Board<const SLOTS: usize> {
     pub host_drivers: &'static [usize],
     /// CPU share that the host has beside its tasks' shares, thousandths.
     pub host_permille: u16,
-    /// How often the host is started again after it died; then hosted slots are refused.
+    /// How often the host is started again after it died, if never more than an hour passes in between; then hosted slots
+    /// are refused.
     pub host_restarts: u8,
     /// The slots.
     pub slots: [Place; SLOTS],

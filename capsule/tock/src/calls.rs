@@ -257,7 +257,13 @@ impl<const SLOTS: usize, const UP: usize, const DOWN: usize> Slots<SLOTS, UP, DO
                 entry.send_up(if more { up::MESSAGE_PART } else { up::MESSAGE }, input.piece()?)?;
                 entry.messages = entry.messages.saturating_add(u32::from(!more));
             }
-            SlotCall::Status { code } => entry.send_up(up::STATUS, &code.to_le_bytes())?,
+            SlotCall::Status { code } => {
+                // The host's come from checks, as often as the framework has asked for.
+                if env.board.native(slot).is_some() && !env.machine.reports(slot) {
+                    return Err(ErrorCode::BUSY.into());
+                }
+                entry.send_up(up::STATUS, &code.to_le_bytes())?;
+            }
             SlotCall::Take => {
                 entry.listens = true;
                 return Ok(entry.take_down(output, env.machine.now_ms())?);

@@ -73,9 +73,10 @@ pub struct Capsule<const SLOTS: usize, const NATIVES: usize, const UP: usize = 1
     pub(crate) paused: Cell<Option<Result<(), ErrorCode>>>,
     /// The agent has run: from then on it is started again if it dies.
     pub(crate) agent_ran: Cell<bool>,
-    /// The host's process, and how often it died.
+    /// The host's process, how often it died within a while, and when it did last, milliseconds.
     pub(crate) host: Cell<Option<usize>>,
     pub(crate) host_deaths: Cell<u8>,
+    pub(crate) host_died_ms: Cell<u64>,
 }
 
 impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
@@ -110,6 +111,7 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
             agent_ran: Cell::new(false),
             host: Cell::new(None),
             host_deaths: Cell::new(0),
+            host_died_ms: Cell::new(0),
         }
     }
 

@@ -11,6 +11,9 @@ use grants::Slot;
 use grants::syscall::End;
 use kernel::process::{Process, ShortId, State};
 
+/// How long the host has to live for its deaths before to be forgotten, milliseconds: a node is to run for years.
+const HOST_FORGIVEN_MS: u64 = 3_600_000;
+
 /// Bytes that a process has taken for itself, up to its break.
 fn own(process: &dyn Process) -> u32 {
     let addresses = process.get_addresses();
@@ -86,7 +89,10 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         if self.core.map_or(true, |core| core.slots.host_lost) {
             return;
         }
-        let deaths = self.host_deaths.get().saturating_add(1);
+        let now_ms = self.now_ms();
+        let lived_ms = now_ms - self.host_died_ms.replace(now_ms).min(now_ms);
+        let before = if lived_ms < HOST_FORGIVEN_MS { self.host_deaths.get() } else { 0 };
+        let deaths = before.saturating_add(1);
         self.host_deaths.set(deaths);
         let for_good = deaths > self.board.host_restarts;
         self.core.map(|core| core.slots.host_died(&self.env(), for_good));
@@ -132,6 +138,11 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         if let Some(process) = self.find_who(Who::Task(slot)) {
             process.terminate(None);
         }
+    }
+
+    fn reports(&self, slot: u8) -> bool {
+        let share = self.board.native_index(slot).and_then(|native| self.shares.natives.get(native));
+        share.is_some_and(|share| share.reports(self.shares.now_us()))
     }
 
     /// What a slot has used. Its memory is what its process holds of its partition, with what the kernel keeps there for it

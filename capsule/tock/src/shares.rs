@@ -11,6 +11,10 @@ pub const WINDOW_US: u64 = 100_000;
 /// The most that is carried from one window into the next, microseconds: what a slice cannot be cut to.
 pub const CARRY_US: u64 = 2_000;
 
+/// Pause between two statuses of a native task, microseconds: the agent keeps each on flash until the gateway has it, which
+/// wears out, and no grant meters that.
+const STATUS_PAUSE_US: u64 = 10_000_000;
+
 /// One process's share of the core.
 #[derive(Debug)]
 pub struct Share {
@@ -21,6 +25,8 @@ pub struct Share {
     active: Cell<bool>,
     /// Identity of the process that runs on it, which changes when it starts anew.
     process: Cell<usize>,
+    /// When it may report a status again.
+    report_us: Cell<u64>,
 }
 
 impl Share {
@@ -31,6 +37,7 @@ impl Share {
             strict: Cell::new(true),
             active: Cell::new(false),
             process: Cell::new(0),
+            report_us: Cell::new(0),
         }
     }
 
@@ -41,6 +48,7 @@ impl Share {
         self.extra.set(0);
         self.strict.set(strict);
         self.process.set(process);
+        self.report_us.set(0);
         self.active.set(true);
     }
 
@@ -58,6 +66,15 @@ impl Share {
     /// Which process it is for, as long as it is for one.
     pub fn process(&self) -> Option<usize> {
         self.active.get().then(|| self.process.get())
+    }
+
+    /// True if a status may be reported now; then not again for [`STATUS_PAUSE_US`].
+    pub(crate) fn reports(&self, now_us: u64) -> bool {
+        let may = now_us >= self.report_us.get();
+        if may {
+            self.report_us.set(now_us.saturating_add(STATUS_PAUSE_US));
+        }
+        may
     }
 
     /// Whether what nobody wants may be had on top.

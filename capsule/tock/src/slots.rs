@@ -41,6 +41,8 @@ pub(crate) trait Machine {
     fn start(&self, slot: u8, grant: &Grant) -> bool;
     /// Ends the process of a native slot, whatever it does.
     fn terminate(&self, slot: u8);
+    /// Whether the task of a native slot may report a status now; if so, not again for a while.
+    fn reports(&self, slot: u8) -> bool;
     /// What the task of a native slot has used.
     fn used(&self, slot: u8) -> Used;
     /// Says what the running hosted slots are granted together, and whether all of it is a ceiling.

@@ -97,6 +97,9 @@ impl Machine for Fakes {
     fn terminate(&self, slot: u8) {
         self.running.borrow_mut()[usize::from(slot)] = false;
     }
+    fn reports(&self, _slot: u8) -> bool {
+        true
+    }
     fn used(&self, _slot: u8) -> Used {
         self.used.get()
     }

@@ -638,6 +638,50 @@ fn the_host_runs_hosted_slots_and_is_started_again() {
 }
 
 #[test]
+fn a_host_that_dies_now_and_then_is_started_for_ever() {
+    let _turn = turn();
+    let mut world = World::new();
+    let host = world.host;
+    world.does(host, &[command(DRIVER, (0, 0, 0))]);
+    for death in 0..10 {
+        host.go(&[Act::Fault]);
+        world.pass(300_000);
+        assert_eq!(host.get_state(), State::Yielded, "after {} deaths", death + 1);
+        world.pass(3_600_000_000);
+    }
+    for _ in 0..3 {
+        host.go(&[Act::Fault]);
+        world.step();
+        world.step();
+    }
+    assert_eq!(host.get_state(), State::Terminated, "three at once are too many");
+}
+
+/// Each is kept on flash by the agent.
+#[test]
+fn a_task_reports_no_status_after_status() {
+    let _turn = turn();
+    let mut world = World::new();
+    world.prepare(TASK, 0, 300);
+    world.start(TASK);
+    let task = world.task;
+    let mut taken = 0;
+    let status = |code| command(DRIVER, SlotCall::Status { code }.encode(0));
+    let until = world.machine.now_us.get() + 35_000_000;
+    let mut code = 0;
+    while world.machine.now_us.get() < until {
+        code += 1;
+        match world.does(task, &[status(code)]) {
+            SyscallReturn::Success => taken += 1,
+            refused => failed(refused, ErrorCode::BUSY),
+        }
+        while world.take(TASK).0 != 0 {}
+        world.machine.now_us.set(world.machine.now_us.get() + 50_000);
+    }
+    assert!((3..=5).contains(&taken), "{taken} of {code} in 35 seconds");
+}
+
+#[test]
 fn an_agent_that_faults_is_started_again() {
     let _turn = turn();
     let mut world = World::new();

@@ -18,7 +18,7 @@
 //! | 1 | agent | [capacity](AgentCall::Capacity) | | bytes of [`NodeRecord`] in `out` |
 //! | 2 | agent | [reserve](AgentCall::Reserve) | slot; [`GrantRecord`] in `in` | success, or `NOMEM` and how much is missing |
 //! | 3 | agent | [release](AgentCall::Release) | slot | success |
-//! | 4 | agent | [stage](AgentCall::Stage) | area, offset; bytes in `in` | *later* |
+//! | 4 | agent | [stage](AgentCall::Stage) | area, offset; bytes in `in` | *later*; `OFF`: a slot that has not ended has the area |
 //! | 5 | agent | [verify](AgentCall::Verify) | slot, area; [`VerifyRecord`] and manifest in `in` | *later*; `FAIL`: digest, `NOACK`: signature, `SIZE`: not for this slot, `INVAL`: not an image |
 //! | 6 | agent | [start](AgentCall::Start) | slot, 1 if it resumes | success |
 //! | 7 | agent | [stop](AgentCall::Stop) | slot, grace in ms | success, and 1 if the task can notice |

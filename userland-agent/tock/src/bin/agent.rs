@@ -8,6 +8,7 @@ mod app {
     //! Unsafe code here: the heap's memory and `GlobalAlloc`, both for one thread that nothing interrupts.
     #![allow(unsafe_code)]
 
+    use agent_tock::clock::Clock;
     use agent_tock::node::Node;
     use core::alloc::{GlobalAlloc, Layout};
     use core::cell::{Cell, UnsafeCell};
@@ -23,12 +24,19 @@ mod app {
     /// Bytes of the heap: see `tests/heap.rs`.
     const HEAP: usize = 0x3600;
 
+    /// Pause before a node that could not start tries again, milliseconds: the agent goes before everybody else, so that
+    /// nothing else would run, and the core would never sleep.
+    const AGAIN_MS: u64 = 5_000;
+
     set_main! {main}
     stack_size! {STACK}
 
     fn main() {
         if let Ok(mut node) = Node::<TockSyscalls>::start() {
             node.run();
+        }
+        if let Ok(clock) = Clock::<TockSyscalls>::open() {
+            clock.wait(AGAIN_MS, || false);
         }
         // What is missing may be there after a restart: the kernel's other parts, or provisioning.
         TockSyscalls::exit_restart(2)

@@ -3,6 +3,7 @@
 //! - [`brisk`]: what makes Tock's 6LoWPAN stack send without long pauses.
 //! - [`flash_storage`]: nonvolatile storage in the flash that the kernel runs from.
 //! - [`guard`]: keeps frames away from Tock's 6LoWPAN stack that it does not survive; every board has it.
+//! - [`lowpan`]: Tock's 6LoWPAN and UDP over a guarded radio, put together.
 //! - [`virtual_radio`]: an IEEE 802.15.4 radio over an Ethernet card, for emulators.
 //! - [`provisioned`]: the publishers that the kernel believes.
 //! - [`ram_storage`]: nonvolatile storage in memory that outlives the kernel, for emulators.
@@ -12,6 +13,7 @@
 pub mod brisk;
 pub mod flash_storage;
 pub mod guard;
+pub mod lowpan;
 pub mod no_aes;
 pub mod provisioned;
 pub mod ram_storage;

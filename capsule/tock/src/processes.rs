@@ -11,6 +11,8 @@ use grants::Slot;
 use grants::syscall::End;
 use kernel::process::{Process, ShortId, State};
 
+/// How long after a task's time is up the host may take to end it, milliseconds. One that takes longer hangs.
+const HOST_PATIENCE_MS: u64 = 60_000;
 /// How long the host has to live for its deaths before to be forgotten, milliseconds: a node is to run for years.
 const HOST_FORGIVEN_MS: u64 = 3_600_000;
 
@@ -71,6 +73,20 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
         {
             process.terminate(None);
             process.start(self.starting);
+        }
+    }
+
+    /// Ends a host that hangs: a task of its that was to end did not, long after its time.
+    fn end_hung_host(&self) {
+        let late = self.now_ms().saturating_sub(HOST_PATIENCE_MS);
+        let overdue = |slot: u8| {
+            let state = self.state(slot);
+            self.board.hosted(slot) && matches!(state, Slot::Stopping { deadline_ms } if deadline_ms < late)
+        };
+        if (0..SLOTS as u8).any(overdue)
+            && let Some(process) = self.find_who(Who::Host)
+        {
+            process.terminate(None);
         }
     }
 
@@ -200,6 +216,7 @@ impl<const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usiz
             }
         }
         self.look_at_agent();
+        self.end_hung_host();
         self.look_at_host(false);
         self.news();
     }

@@ -657,6 +657,32 @@ fn a_host_that_dies_now_and_then_is_started_for_ever() {
     assert_eq!(host.get_state(), State::Terminated, "three at once are too many");
 }
 
+#[test]
+fn a_host_that_hangs_is_ended_and_started_again() {
+    let _turn = turn();
+    let mut world = World::new();
+    let host = world.host;
+    world.does(host, &[command(DRIVER, (0, 0, 0))]);
+    world.prepare(0, Capabilities::MESSAGE, 300);
+    world.start(0);
+    let room = vec![0u8; 64].leak();
+    let allow = Syscall::ReadWriteAllow {
+        driver_number: DRIVER,
+        subdriver_number: 0,
+        allow_address: room.as_mut_ptr(),
+        allow_size: room.len(),
+    };
+    world.does(host, &[Act::Call(allow), command(DRIVER, SlotCall::Take.encode(0))]);
+    let life = host.processid();
+    assert!(matches!(world.agent(AgentCall::Kill { slot: 0 }, &[]), SyscallReturn::Success));
+    world.pass(59_000_000);
+    assert_eq!(host.processid(), life, "it has time to end its task");
+    world.pass(2_000_000);
+    assert_eq!(world.take(0), (up::ENDED, EndRecord::of(End::Fault).to_bytes().to_vec()));
+    assert_ne!(host.processid(), life);
+    assert_eq!(host.get_state(), State::Yielded, "it runs again");
+}
+
 /// Each is kept on flash by the agent.
 #[test]
 fn a_task_reports_no_status_after_status() {

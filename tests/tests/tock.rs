@@ -7,7 +7,8 @@ mod support;
 use framework::v1::{TaskState::*, TaskStatus, task_status::Reason};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-use support::{Follower, PATIENCE, System, native, states};
+use support::tock::{TOCK_EUI64, native};
+use support::{Follower, PATIENCE, System, states};
 
 /// What a native task needs: all memory of a slot.
 const NATIVE: &[(&str, f64)] = &[("cpus", 0.25), ("mem", 0.024)];
@@ -209,7 +210,7 @@ impl Random {
 /// A frame to the machine's radio with something wrong in it.
 fn malformed(random: &mut Random) -> Vec<u8> {
     let from = lowpan::Eui64([2, 0, 0, 0, 0, 0, 0, 0x66]);
-    let to: lowpan::Eui64 = support::TOCK_EUI64.parse().unwrap();
+    let to: lowpan::Eui64 = TOCK_EUI64.parse().unwrap();
     let mut stack = lowpan::Stack::new(lowpan::Config::new(from));
     let len = [0, 1, 4, 8, 40, 64, 120, 300][random.below(8)];
     let payload: Vec<u8> = (0..len).map(|_| random.below(256) as u8).collect();

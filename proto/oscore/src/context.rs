@@ -126,6 +126,7 @@ impl Context {
     }
 
     /// Verifies a request and remembers its number.
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn open_request(&mut self, outer: &Request) -> Result<Opened, Error> {
         let option = outer.oscore.as_deref().and_then(OscoreOption::read).ok_or(Error::Malformed)?;
         let (Some(piv), Some(kid)) = (option.piv, option.kid) else { return Err(Error::Malformed) };
@@ -170,12 +171,14 @@ impl Context {
 
     /// What a request is answered with that may be a repetition: 4.01 with a value that the peer has to repeat
     /// (RFC 8613 Appendix B.1.2).
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn challenge(&mut self, binding: &Binding) -> Result<Response, Error> {
         let response = Response { echo: self.echo.into(), ..Response::new(Code::UNAUTHORIZED, &[]) };
         self.protect_notification(&response, binding)
     }
 
     /// Verifies a response to a request of this end's. Several to one request are told apart by whoever observes.
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn open_response(&self, outer: &Response, binding: &Binding) -> Result<Response, Error> {
         let option = outer.oscore.as_deref().and_then(OscoreOption::read).ok_or(Error::Malformed)?;
         let (nonce_of, piv) = match option.piv {

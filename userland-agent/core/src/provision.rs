@@ -147,6 +147,7 @@ impl Provision {
     }
 
     /// Reads a blob, whatever follows it.
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn decode(blob: &[u8]) -> Result<Self, ProvisionError> {
         let Some(blob) = blob.first_chunk::<BLOB_MAX>().filter(|blob| blob.starts_with(&MAGIC)) else {
             return Err(ProvisionError::Absent);

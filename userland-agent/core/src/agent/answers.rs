@@ -3,6 +3,7 @@
 use super::*;
 
 impl<O: Os> Agent<O> {
+    #[inline(never)] // in its caller's large frame it takes more code
     pub(super) fn answered(&mut self, answer: Answer, now: u64) {
         let Some(purpose) = self.under_way.take() else { return };
         if answer.is_unauthorized() && purpose != Purpose::Register {

@@ -293,6 +293,7 @@ impl<O: Os> Agent<O> {
     }
 
     /// Takes one datagram.
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn datagram(&mut self, from: Peer, bytes: &[u8]) {
         let now = self.os.now_ms();
         self.reserve_numbers();
@@ -335,6 +336,7 @@ impl<O: Os> Agent<O> {
     }
 
     /// Does what is due and gives the time at which to be called again, if nothing arrives before.
+    #[inline(never)] // in its caller's large frame it takes more code
     pub fn step(&mut self) -> u64 {
         let now = self.os.now_ms();
         self.wire.handle_timeout(now);

@@ -78,6 +78,9 @@ impl<P: Copy + PartialEq, const SLOTS: usize, const NATIVES: usize, const UP: us
             Err(refused) => return Outcome::Now(Err(refused)),
         };
         match call {
+            Some(SlotCall::Write { .. }) if !self.slots.may_write(env, slot) => {
+                Outcome::Now(Err(ErrorCode::NOMEM.into()))
+            }
             Some(call @ (SlotCall::Read { .. } | SlotCall::Write { .. })) => {
                 self.later(env, who, caller, Work::Slot(slot, call))
             }

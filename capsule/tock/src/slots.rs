@@ -72,6 +72,9 @@ pub(crate) const START: u8 = 1 << 0;
 pub(crate) const STOP: u8 = 1 << 1;
 pub(crate) const KILL: u8 = 1 << 2;
 
+/// Writes of its values that a slot may make at once.
+pub(crate) const WRITES_MAX: u8 = 16;
+
 /// One slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry<const UP: usize, const DOWN: usize> {
@@ -92,6 +95,8 @@ pub(crate) struct Entry<const UP: usize, const DOWN: usize> {
     pub(crate) resumed: bool,
     /// The task has asked for orders.
     pub(crate) listens: bool,
+    /// Writes of its values that it may make at once.
+    writes: u8,
     pub(crate) up: Ring<UP>,
     pub(crate) down: Ring<DOWN>,
 }
@@ -111,6 +116,7 @@ impl<const UP: usize, const DOWN: usize> Entry<UP, DOWN> {
         orders: 0,
         resumed: false,
         listens: false,
+        writes: WRITES_MAX,
         up: Ring::new(),
         down: Ring::new(),
     };
@@ -187,6 +193,8 @@ pub(crate) struct Slots<const SLOTS: usize, const UP: usize, const DOWN: usize> 
     pub(crate) strangers: u32,
     /// The host is gone for good.
     pub(crate) host_lost: bool,
+    /// The second, of the last 65,536, up to which slots were given writes of their values.
+    writes_s: u16,
 }
 
 impl<const SLOTS: usize, const UP: usize, const DOWN: usize> Slots<SLOTS, UP, DOWN> {
@@ -201,6 +209,7 @@ impl<const SLOTS: usize, const UP: usize, const DOWN: usize> Slots<SLOTS, UP, DO
             told_down: 0,
             strangers: 0,
             host_lost: false,
+            writes_s: 0,
         }
     }
 
@@ -270,6 +279,21 @@ impl<const SLOTS: usize, const UP: usize, const DOWN: usize> Slots<SLOTS, UP, DO
     }
 
     /// The host died: so did every task in it. It may be told again of what comes.
+    /// Whether a slot may write its values now: [`WRITES_MAX`] times at once, and once a second on average. On flash each
+    /// write erases a page, for which the core stands still.
+    pub(crate) fn may_write(&mut self, env: &Env<'_, SLOTS>, slot: u8) -> bool {
+        let now_s = (env.machine.now_ms() / 1000) as u16;
+        let passed = now_s.wrapping_sub(self.writes_s);
+        self.writes_s = now_s;
+        for entry in &mut self.entries {
+            entry.writes = u16::from(entry.writes).saturating_add(passed).min(WRITES_MAX.into()) as u8;
+        }
+        let Ok(entry) = self.entry(slot) else { return false };
+        let may = entry.writes > 0;
+        entry.writes = entry.writes.saturating_sub(1);
+        may
+    }
+
     pub(crate) fn host_died(&mut self, env: &Env<'_, SLOTS>, for_good: bool) {
         self.host_lost = for_good;
         for slot in 0..SLOTS as u8 {

@@ -118,7 +118,8 @@ pub fn kept<'a>(key: &[u8], buffer: &'a mut [u8]) -> Result<Option<&'a [u8]>, Er
     Ok(Some(&buffer[..len]))
 }
 
-/// Keeps a value by a key, in place of the one before.
+/// Keeps a value by a key, in place of the one before. On Tock a task may write 16 times at once and once a second on average:
+/// [`Error::Full`] beyond that.
 pub fn keep(key: &[u8], value: &[u8]) -> Result<(), Error> {
     check(sys::kv_set(key, value)).map(drop)
 }

@@ -4,7 +4,7 @@ use crate::kernel::Kernel;
 use crate::values;
 use agent_wasm::{Host, HostError, Kv, KvError};
 use grants::syscall::{Part, SlotCall};
-use libtock_platform::Syscalls;
+use libtock_platform::{ErrorCode, Syscalls};
 use node_proto::limits::TASKS_MAX;
 
 /// What storage has of tasks that resumed and have not used their values yet.
@@ -51,7 +51,10 @@ impl<S: Syscalls> Board<'_, '_, S> {
         let before = held.clone();
         let changed = change(held).and_then(|result| {
             let record = values::encode(held)?;
-            self.kernel.write(task as u8, &record).map_err(|_| KvError::Device)?;
+            self.kernel.write(task as u8, &record).map_err(|error| match error {
+                ErrorCode::NoMem => KvError::Full, // too often: the task may try again later
+                _ => KvError::Device,
+            })?;
             Ok(result)
         });
         if changed.is_err() {

@@ -37,7 +37,7 @@
 //! | 67 | host, task | [status](SlotCall::Status) | slot, code | success, or `BUSY`: no room, or too soon after a task's last |
 //! | 68 | host, task | [take](SlotCall::Take) | slot | [kind](down) and length of the order in `out`; 0 if there is none |
 //! | 69 | host, task | [read](SlotCall::Read) | slot and [`Part`], offset | *later*, with bytes in `out` |
-//! | 70 | host, task | [write](SlotCall::Write) | slot and [`Part::Values`], offset; bytes in `in` | *later* |
+//! | 70 | host, task | [write](SlotCall::Write) | slot and [`Part::Values`], offset; bytes in `in` | *later*, or `NOMEM`: too often, 16 at once and one a second |
 //! | 71 | host, task | [LED](SlotCall::Led) | slot and index, 0 or 1 | success, or `NODEVICE` |
 //! | 72 | host, task | [sensor](SlotCall::Sensor) | slot and index | its value, or `NODEVICE` |
 //! | 96 | host | [health](HostCall::Health) | slot, 0 or 1 | success, or `BUSY` |

@@ -1,6 +1,7 @@
 //! Calls that move bytes: each stays in its own part of the storage.
 
 use super::*;
+use crate::slots::WRITES_MAX;
 use grants::syscall::Part;
 use proptest::prelude::*;
 
@@ -42,6 +43,29 @@ fn documents_and_values_are_a_slots_own() {
     let values = [&[0; 500][..], &[3; 12]].concat();
     assert_eq!(world.later(HOST, read(0, Part::Values, 0), &[], 512), Ok((512, values)));
     assert_eq!(world.later(HOST, read(1, Part::Values, 0), &[], 512), Ok((512, std::vec![0; 512])));
+}
+
+/// On flash each write erases a page.
+#[test]
+fn values_are_written_now_and_then() {
+    let mut world = World::new();
+    let image = std::vec![7; 900];
+    world.stage(0, &image);
+    for slot in [0, 1] {
+        assert_eq!(world.agent(AgentCall::Reserve { slot }, &grant(ALL)), Ok(Answer::Done));
+        assert_eq!(world.verify(slot, 0, &image, &[]), Ok(()));
+        assert_eq!(world.agent(AgentCall::Start { slot, resumed: false }, &[]), Ok(Answer::Done));
+    }
+    let write = |world: &mut World, slot| {
+        world.later(HOST, SlotCall::Write { offset: 0 }.encode(slot), &[3; 12], 0).map(|(moved, _)| moved)
+    };
+    for _ in 0..WRITES_MAX {
+        assert_eq!(write(&mut world, 0), Ok(12));
+    }
+    assert_eq!(write(&mut world, 0), Err(ErrorCode::NOMEM));
+    assert_eq!(write(&mut world, 1), Ok(12), "another slot's are its own");
+    world.fakes.now_ms.set(world.fakes.now_ms.get() + 2_000);
+    assert_eq!([0, 0, 0].map(|slot| write(&mut world, slot)), [Ok(12), Ok(12), Err(ErrorCode::NOMEM)]);
 }
 
 #[test]

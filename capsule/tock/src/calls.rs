@@ -200,21 +200,14 @@ impl<const SLOTS: usize, const UP: usize, const DOWN: usize> Slots<SLOTS, UP, DO
         })
     }
 
-    /// Whether somebody speaks for a slot that runs, and may make this call; counts it if not.
-    pub(crate) fn admit(
-        &mut self,
-        env: &Env<'_, SLOTS>,
-        who: Who,
-        named: u8,
-        call: Option<SlotCall>,
-    ) -> Result<u8> {
+    /// Whether somebody speaks for a slot that runs, and has the capability that the call needs; counts it if not.
+    pub(crate) fn admit(&mut self, env: &Env<'_, SLOTS>, who: Who, named: u8, needs: u16) -> Result<u8> {
         let slot = match who {
             Who::Task(slot) if named == 0 => slot,
             Who::Host if env.board.hosted(named) => named,
             _ => return Err(ErrorCode::INVAL.into()),
         };
         self.entry(slot)?.running()?;
-        let needs = call.map_or(0, SlotCall::capability);
         if !self.capabilities(slot).has(needs) {
             self.refuse(slot);
             return Err(ErrorCode::NOACK.into());

@@ -30,6 +30,15 @@ pub(crate) struct Core<P, const SLOTS: usize, const NATIVES: usize, const UP: us
     current: Option<(P, Work, Option<Job>)>,
 }
 
+/// A call for a slot.
+#[derive(Clone, Copy)]
+enum Call {
+    /// By its task or the host.
+    Slot(SlotCall),
+    /// By the host alone.
+    Host(HostCall),
+}
+
 impl<P: Copy + PartialEq, const SLOTS: usize, const NATIVES: usize, const UP: usize, const DOWN: usize>
     Core<P, SLOTS, NATIVES, UP, DOWN>
 {
@@ -57,9 +66,9 @@ impl<P: Copy + PartialEq, const SLOTS: usize, const NATIVES: usize, const UP: us
             return Outcome::Now(Ok(Answer::Done));
         }
         let decoded = if SlotCall::is(command) && who != Who::Agent {
-            SlotCall::decode(command, arg1, arg2).map(|(named, call)| (named, Some(call)))
+            SlotCall::decode(command, arg1, arg2).map(|(named, call)| (named, Call::Slot(call)))
         } else if HostCall::is(command) && who == Who::Host {
-            HostCall::decode(command, arg1, arg2).map(|(named, _)| (named, None))
+            HostCall::decode(command, arg1, arg2).map(|(named, call)| (named, Call::Host(call)))
         } else if who == Who::Agent {
             let bounds = Bounds { slots: SLOTS as u8, areas: env.board.layout.area_count };
             return match AgentCall::decode(command, arg1, arg2, bounds) {
@@ -73,22 +82,23 @@ impl<P: Copy + PartialEq, const SLOTS: usize, const NATIVES: usize, const UP: us
             Ok(decoded) => decoded,
             Err(error) => return Outcome::Now(Err(self.undecoded(who, error))),
         };
-        let slot = match self.slots.admit(env, who, named, call) {
+        let needs = match call {
+            Call::Slot(call) => call.capability(),
+            Call::Host(_) => 0,
+        };
+        let slot = match self.slots.admit(env, who, named, needs) {
             Ok(slot) => slot,
             Err(refused) => return Outcome::Now(Err(refused)),
         };
         match call {
-            Some(SlotCall::Write { .. }) if !self.slots.may_write(env, slot) => {
+            Call::Slot(SlotCall::Write { .. }) if !self.slots.may_write(env, slot) => {
                 Outcome::Now(Err(ErrorCode::NOMEM.into()))
             }
-            Some(call @ (SlotCall::Read { .. } | SlotCall::Write { .. })) => {
+            Call::Slot(call @ (SlotCall::Read { .. } | SlotCall::Write { .. })) => {
                 self.later(env, who, caller, Work::Slot(slot, call))
             }
-            Some(call) => Outcome::Now(self.slots.slot_call(env, slot, call, input, output)),
-            None => match HostCall::decode(command, arg1, arg2) {
-                Ok((_, call)) => Outcome::Now(self.slots.host_call(env, slot, call, input)),
-                Err(error) => Outcome::Now(Err(self.undecoded(who, error))),
-            },
+            Call::Slot(call) => Outcome::Now(self.slots.slot_call(env, slot, call, input, output)),
+            Call::Host(call) => Outcome::Now(self.slots.host_call(env, slot, call, input)),
         }
     }
 

@@ -10,14 +10,13 @@ use capsule_tock::{
 };
 use capsules_core::virtualizers::virtual_alarm::{MuxAlarm, VirtualMuxAlarm};
 use capsules_system::process_policies::StopWithDebugFaultPolicy;
-use core::num::NonZeroU32;
 use grants::Capacity;
 use grants::native::{Header, PROTECTED};
 use kernel::capabilities::{ProcessManagementCapability, ProcessStartCapability};
 use kernel::component::Component;
 use kernel::process::{ProcessLoadError, ProcessLoadingAsync, ProcessLoadingAsyncClient};
-use kernel::utilities::helpers::crc32_posix;
 use kernel::{Kernel, capabilities, create_capability, debug, static_init};
+use parts::app_id;
 use parts::provisioned::{PUBLISHERS_MAX, publishers};
 
 /// Slots that the wasm executor runs tasks for.
@@ -55,17 +54,12 @@ unsafe impl ProcessStartCapability for Hand {}
 
 static HAND: Hand = Hand;
 
-/// The application id that the kernel gives to a process of this name (`AppIdAssignerNames`).
-fn app(name: &str) -> NonZeroU32 {
-    NonZeroU32::new(crc32_posix(name.as_bytes())).unwrap_or(NonZeroU32::MIN)
-}
-
 /// A native slot. Where the kernel starts it is said by the header in its flash; without one the slot has no process either,
 /// and what is launched there fails.
 fn native(number: usize, name: &str) -> Place {
     let header = Header::parse(&flash::header(map::SLOTS[number]));
     Place::Native(NativeSlot {
-        app: app(name),
+        app: app_id(name),
         offset: (at::SLOTS + number * map::SLOT) as u32 + PROTECTED,
         len: map::SLOT as u32 - PROTECTED,
         addresses: Addresses { flash: map::SLOTS[number] as u32, ram: map::SLOTS_RAM[number] as u32 },
@@ -86,8 +80,8 @@ fn board(eui64: [u8; 8], publishers: &'static [[u8; 32]]) -> Board<SLOTS> {
             leds: crate::pins::LEDS.len() as u8,
         },
         sensors: 1,
-        agent: app("agent"),
-        host: Some(app("wasm")),
+        agent: app_id("agent"),
+        host: Some(app_id("wasm")),
         agent_drivers: crate::AGENT_DRIVERS,
         host_drivers: crate::HOST_DRIVERS,
         host_permille: 100,

@@ -3,11 +3,10 @@
 
 use capsule_tock::{Addresses, Board, Layout, NativeSlot, Place};
 use core::cell::Cell;
-use core::num::NonZeroU32;
 use grants::Capacity;
 use kernel::deferred_call::DeferredCallClient;
 use kernel::static_init;
-use kernel::utilities::helpers::crc32_posix;
+use parts::app_id;
 use parts::ram_storage::{RamStorage, Window};
 
 /// Slots, hosted and native.
@@ -55,8 +54,8 @@ pub fn board(eui64: u64, publishers: &'static [[u8; 32]]) -> Board<SLOTS> {
             leds: LEDS,
         },
         sensors: 1,
-        agent: named("agent"),
-        host: Some(named("wasm")),
+        agent: app_id("agent"),
+        host: Some(app_id("wasm")),
         agent_drivers: &[
             capsules_core::alarm::DRIVER_NUM,
             capsules_core::console::DRIVER_NUM,
@@ -83,7 +82,7 @@ fn slot_of(native: u32) -> NativeSlot {
     const NAMES: [&str; NATIVES] = ["slot0", "slot1", "slot2", "slot3"];
     let flash = SLOT_FLASH.start + native * SLOT_FLASH.len;
     NativeSlot {
-        app: named(NAMES[native as usize % NATIVES]),
+        app: app_id(NAMES[native as usize % NATIVES]),
         // Apps come after what is stored in the storage's address space.
         offset: STORED.len + (flash - APPS.start) + PROTECTED,
         len: SLOT_FLASH.len - PROTECTED,
@@ -95,11 +94,6 @@ fn slot_of(native: u32) -> NativeSlot {
 
 /// Where tasks begin, from the header's first byte: after the runtime's header of 8 words (`layout.ld` of `task-native`).
 const START: u32 = PROTECTED + 0x20;
-
-/// The application id that `AppIdAssignerNames` makes of a name.
-fn named(name: &str) -> NonZeroU32 {
-    NonZeroU32::new(crc32_posix(name.as_bytes())).unwrap_or(NonZeroU32::MIN)
-}
 
 /// The memory that stands for storage, and that of the apps after it.
 ///

@@ -164,7 +164,10 @@ fn words(command: &CommandInfo, uri: &str) -> Result<(String, Vec<u8>, Vec<u8>),
         let mut words = value.split_whitespace();
         (words.next().unwrap_or_default(), words.collect())
     } else {
-        (value, command.arguments.iter().map(String::as_str).collect())
+        // As for execlp, the first argument is the program's own name, where the framework keeps to that (Marathon does).
+        let words = command.arguments.iter().map(String::as_str);
+        let own_name = |(at, word): &(usize, &str)| *at == 0 && !value.is_empty() && *word == value;
+        (value, words.enumerate().filter(|word| !own_name(word)).map(|(_, word)| word).collect())
     };
     let file = uri.split(['#', '?']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
@@ -271,6 +274,8 @@ mod tests {
         assert_eq!(read(&shell), (String::new(), b"6\x00150\x00".to_vec()));
         let exec = task("/tmp/blink.wasm#sha256=00", "fast", false, &["6", "a b"]);
         assert_eq!(read(&exec), ("fast".into(), b"6\0a b\0".to_vec()));
+        let named = task("/tmp/blink.wasm", "fast", false, &["fast", "6", "fast"]);
+        assert_eq!(read(&named), ("fast".into(), b"6\0fast\0".to_vec()), "argv[0] is no argument");
         let plan = plan(&task("/tmp/blink.wasm", "blink", true, &[]), None, false).unwrap();
         assert!(plan.document(None).unwrap().is_empty());
         assert_eq!((plan.cpu_permille, plan.mem_bytes), (250, 32_505), "0.031 MB: Mesos counts thousandths");

@@ -14,7 +14,6 @@
 
 pub mod agent;
 pub mod bridge;
-pub mod detect;
 mod driver;
 pub mod energy;
 mod file;

@@ -11,7 +11,6 @@ mod queries;
 pub use config::{BATTERY_MAH, Config};
 
 use crate::agent::{self, Agents, Snapshot, Who};
-use crate::detect::{self, Detector, MasterSpec};
 use crate::http;
 use crate::images::{self, Fetched, Fetcher, Images, Trust};
 use crate::keys::{KeySource, Watched};
@@ -19,6 +18,7 @@ use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
 use crate::store::{Store, StoreError, Table, Write};
+use detect::{Detector, MasterSpec};
 use libprocess::{BindError, Tls, Transport, Upid};
 use mesos_proto::cram::Credential;
 use node_proto::ImageHandle;

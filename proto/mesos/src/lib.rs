@@ -1,9 +1,9 @@
 //! Apache Mesos' messages as a master, an agent and a framework exchange them.
 //!
 //! [`mesos`] holds what is common, [`internal`] what goes over libprocess between master and agent, [`v1`] the same
-//! as `mesos` in the words of the v1 API, [`v1::scheduler`] its scheduler calls and events. v0 and v1 messages have
-//! the same bytes: [`recast`] turns one into the other. [`cram`] is how agents prove who they are. [`json`] is the v1 API's JSON. [`resources`] is Mesos'
-//! arithmetic of scalars, in thousandths.
+//! as `mesos` in the words of the v1 API, [`v1::scheduler`] and [`v1::executor`] its calls and events. v0 and v1
+//! messages have the same bytes: [`recast`] turns one into the other. [`cram`] is how agents prove who they are.
+//! [`json`] is the v1 API's JSON. [`resources`] is Mesos' arithmetic of scalars, in thousandths.
 
 pub mod cram;
 pub mod json;

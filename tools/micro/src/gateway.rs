@@ -6,7 +6,7 @@
 use crate::serve::GATEWAY_EUI64;
 use anyhow::{Context, Result, bail};
 use clap::CommandFactory;
-use gateway::detect::MasterSpec;
+use detect::MasterSpec;
 use gateway::images::Trust;
 use gateway::keys::KeySource;
 use gateway::offers::Offers;

@@ -1,7 +1,7 @@
 //! Masters in ZooKeeper: each has an ephemeral sequential node `json.info_NNNNNNNNNN` under the group's path with its
 //! `MasterInfo` in JSON, and the lowest number leads (src/master/contender/zookeeper.cpp, src/zookeeper/group.cpp).
 
-use super::{Leader, announce};
+use crate::{Leader, announce};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 use tokio::sync::watch;

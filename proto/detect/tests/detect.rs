@@ -1,6 +1,6 @@
 //! Finding the leading master: a real ZooKeeper, masters that redirect, and a file that changes.
 
-use gateway::detect::{Detector, Leader, MasterSpec};
+use detect::{Detector, Leader, MasterSpec};
 use std::io::{Read, Write};
 use std::net::{SocketAddrV4, TcpListener};
 use std::os::unix::process::CommandExt;

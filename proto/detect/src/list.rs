@@ -1,6 +1,6 @@
 //! A list of masters: each knows who leads and says so at `/redirect` (src/master/http.cpp, `redirect`).
 
-use super::{ASK_AGAIN, Host, Leader, announce, resolve};
+use crate::{ASK_AGAIN, Host, Leader, announce, resolve};
 use std::time::Duration;
 use tokio::sync::watch;
 

@@ -10,7 +10,7 @@ fn main() -> Result<(), Error> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| Error::other("no OUT_DIR"))?);
     let protos = out.join("protos");
     fs::create_dir_all(&protos)?;
-    for file in ["mesos.proto", "internal.proto", "scheduler.proto", "executor.proto"] {
+    for file in ["mesos.proto", "internal.proto", "scheduler.proto", "executor.proto", "driver.proto"] {
         fs::copy(format!("protos/{file}"), protos.join(file))?;
     }
     let v1 = fs::read_to_string("protos/mesos.proto")?
@@ -20,7 +20,8 @@ fn main() -> Result<(), Error> {
         .replace("slave", "agent");
     fs::write(protos.join("v1.proto"), v1)?;
 
-    let files = ["mesos.proto", "internal.proto", "v1.proto", "scheduler.proto", "executor.proto"];
+    let files =
+        ["mesos.proto", "internal.proto", "v1.proto", "scheduler.proto", "executor.proto", "driver.proto"];
     let descriptors =
         protox::compile(files, [&protos]).map_err(|error| Error::other(format!("{error:?}")))?;
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

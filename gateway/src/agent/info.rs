@@ -95,5 +95,6 @@ pub(super) fn slave_info(
         id: slave_id.map(|value| mesos::SlaveId { value: value.to_owned() }),
         checkpoint: Some(true),
         port: Some(i32::from(config.port)),
+        domain: None,
     }
 }

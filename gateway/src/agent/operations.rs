@@ -5,7 +5,7 @@
 //! A master takes RESERVE, UNRESERVE, CREATE and DESTROY as done when it sends them. So a refusal is followed by a new
 //! registration, which tells it what there really is.
 
-use super::reservations::{Reserved, popped};
+use super::reservations::Reserved;
 use super::task::{RESEND_MAX_MS, RESEND_MS};
 use super::{Agent, Agents, Output, bytes_of, info};
 use crate::bridge::NodeId;
@@ -13,6 +13,7 @@ use crate::store::{Table, Write};
 use mesos_proto::internal;
 use mesos_proto::mesos::offer::operation::Type;
 use mesos_proto::mesos::{self, OperationState, OperationStatus};
+use mesos_proto::reservations::popped;
 use prost::Message;
 
 /// Operations of one agent whose statuses are not acknowledged.

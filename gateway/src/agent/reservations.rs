@@ -99,23 +99,11 @@ impl Reserved {
     }
 }
 
-/// The resources without their innermost reservation.
-pub(super) fn popped(resources: &[Resource]) -> Vec<Resource> {
-    let pop = |resource: &Resource| {
-        let mut resource = resource.clone();
-        if resource.reservations.pop().is_none() {
-            resource.reservation = None;
-            resource.role = None;
-        }
-        resource
-    };
-    resources.iter().map(pop).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use mesos_proto::mesos::resource::{AllocationInfo, ReservationInfo, reservation_info};
+    use mesos_proto::reservations::popped;
     use mesos_proto::resources::scalar;
     use proptest::prelude::*;
 

@@ -24,6 +24,7 @@ fn group(rig: &mut Rig, ids: &[&str], starts: bool) {
         executor: executor("E", executor_info::Type::Default),
         task_group: mesos::TaskGroupInfo { tasks: ids.iter().map(|id| task(id)).collect() },
         launch_executor: Some(starts),
+        ..Default::default()
     });
 }
 
@@ -134,6 +135,7 @@ fn an_image_that_cannot_be_had_ends_the_group() {
         executor: executor("E", executor_info::Type::Default),
         task_group: mesos::TaskGroupInfo { tasks: vec![task("a"), other] },
         launch_executor: Some(true),
+        ..Default::default()
     });
     rig.agents.image("http://images/gone.wasm", Err("404".into()), rig.now);
     rig.drain();

@@ -2,12 +2,14 @@
 //!
 //! [`mesos`] holds what is common, [`internal`] what goes over libprocess between master and agent, [`v1`] the same
 //! as `mesos` in the words of the v1 API, [`v1::scheduler`] and [`v1::executor`] its calls and events. v0 and v1
-//! messages have the same bytes: [`recast`] turns one into the other. [`cram`] is how agents prove who they are.
-//! [`json`] is the v1 API's JSON. [`resources`] is Mesos' arithmetic of scalars, in thousandths.
+//! messages have the same bytes: [`recast`] turns one into the other; [`scheduler`] is what the call of schedulers over
+//! libprocess has otherwise. [`cram`] is how agents prove who they are. [`json`] is the v1 API's JSON. [`resources`] is
+//! Mesos' arithmetic of scalars, in thousandths; [`reservations`] are its two formats of what is reserved.
 
 pub mod cram;
 pub mod json;
 pub mod pool;
+pub mod reservations;
 pub mod resources;
 
 #[allow(missing_docs, clippy::all, reason = "generated; what a field means is in the .proto files")]
@@ -16,7 +18,7 @@ mod generated {
 }
 
 pub use generated::mesos;
-pub use generated::mesos::{internal, v1};
+pub use generated::mesos::{internal, scheduler, v1};
 
 use prost::{DecodeError, Message, Name};
 

@@ -1,8 +1,11 @@
-//! A pool of resources: scalars in thousandths, ranges, and sets, each by name and the role it is reserved for.
-//! Sums and differences are exact. Nothing here knows agents or offers.
+//! A pool of resources: scalars in thousandths, ranges, and sets, each by name and the form it has: what it is
+//! reserved for and by whom, what kind of disk it is. Sums and differences are exact. Nothing here knows agents or
+//! offers.
 
-use crate::mesos::{Resource, resource, value};
+use crate::mesos::{Resource, value};
+use crate::reservations::{self, is_dynamic, is_volume};
 use crate::resources::{Scalars, milli, scalar, validate};
+use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -14,7 +17,37 @@ pub const UNRESERVED: &str = "*";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     name: String,
+    /// The role it is reserved for.
     reserved: String,
+    /// All that tells it from others of its name but its value and its allocation: an encoded `Resource` in the
+    /// newer format; empty for most.
+    form: Vec<u8>,
+}
+
+impl Key {
+    fn of(resource: &Resource) -> Self {
+        let mut form = Resource {
+            name: String::new(),
+            r#type: 0,
+            scalar: None,
+            ranges: None,
+            set: None,
+            allocation_info: None,
+            ..resource.clone()
+        };
+        reservations::upgrade(&mut form);
+        // The required fields are encoded even if empty.
+        let plain = form == Resource::default();
+        let form = if plain { Vec::new() } else { form.encode_to_vec() };
+        Self { name: resource.name.clone(), reserved: reservations::role(resource).to_owned(), form }
+    }
+
+    /// A resource of this form without a value.
+    fn resource(&self) -> Resource {
+        // What was encoded here decodes.
+        let form = Resource::decode(self.form.as_slice()).unwrap_or_default();
+        Resource { name: self.name.clone(), ..form }
+    }
 }
 
 /// Resources that can be added, taken away and compared.
@@ -26,13 +59,6 @@ pub struct Pool {
     sets: BTreeMap<Key, BTreeSet<String>>,
 }
 
-/// The role a resource is reserved for, in either of Mesos' formats.
-fn reserved_for(resource: &Resource) -> String {
-    let refined = resource.reservations.last().and_then(|reservation| reservation.role.clone());
-    let role = refined.or_else(|| resource.role.clone()).unwrap_or_else(|| UNRESERVED.into());
-    if role.is_empty() { UNRESERVED.into() } else { role }
-}
-
 impl Pool {
     /// Reads a list of resources. The error says which one is wrong and why.
     pub fn of(resources: &[Resource]) -> Result<Self, String> {
@@ -42,7 +68,7 @@ impl Pool {
         validate(resources)?;
         let mut pool = Self::default();
         for resource in resources {
-            let key = Key { name: resource.name.clone(), reserved: reserved_for(resource) };
+            let key = Key::of(resource);
             if let Some(scalar) = resource.scalar {
                 let sum = pool.scalars.entry(key).or_default();
                 *sum = sum.saturating_add(milli(scalar.value));
@@ -82,9 +108,15 @@ impl Pool {
         self.scalars.is_empty() && self.ranges.is_empty() && self.sets.is_empty()
     }
 
-    /// True if all of `other` is here.
+    /// True if all of `other` is here. A persistent volume is here as a whole or not at all.
     pub fn contains(&self, other: &Self) -> bool {
-        other.scalars.iter().all(|(key, amount)| self.scalars.get(key).copied().unwrap_or(0) >= *amount)
+        let enough = |key: &Key, have: i64, wanted: i64| {
+            have == wanted || have > wanted && (key.form.is_empty() || !is_volume(&key.resource()))
+        };
+        other
+            .scalars
+            .iter()
+            .all(|(key, amount)| enough(key, self.scalars.get(key).copied().unwrap_or(0), *amount))
             && other.ranges.iter().all(|(key, wanted)| {
                 let have = self.ranges.get(key).map_or(&[][..], Vec::as_slice);
                 wanted.iter().all(|(a, b)| have.iter().any(|(from, to)| from <= a && b <= to))
@@ -130,14 +162,44 @@ impl Pool {
         self.tidy();
     }
 
-    /// What a role may use: the unreserved part and its own reservations.
+    /// What a role may use: the unreserved part, its own reservations and those of the roles above it
+    /// (src/common/resources.cpp, `isAllocatableTo`).
     pub fn usable_by(&self, role: &str) -> Self {
-        let usable = |key: &Key| key.reserved == UNRESERVED || key.reserved == role;
+        let below = |above: &str| role.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
+        self.only(|key| key.reserved == UNRESERVED || key.reserved == role || below(&key.reserved))
+    }
+
+    /// What the older format can say: without reservations within reservations.
+    pub fn unrefined(&self) -> Self {
+        self.only(|key| key.form.is_empty() || key.resource().reservations.len() < 2)
+    }
+
+    /// What an agent keeps on disk of this: what is reserved at run time, and persistent volumes.
+    pub fn checkpointed(&self) -> Self {
+        self.only(|key| {
+            !key.form.is_empty() && {
+                let resource = key.resource();
+                is_dynamic(&resource) || is_volume(&resource)
+            }
+        })
+    }
+
+    fn only(&self, wanted: impl Fn(&Key) -> bool) -> Self {
         let mut pool = self.clone();
-        pool.scalars.retain(|key, _| usable(key));
-        pool.ranges.retain(|key, _| usable(key));
-        pool.sets.retain(|key, _| usable(key));
+        pool.scalars.retain(|key, _| wanted(key));
+        pool.ranges.retain(|key, _| wanted(key));
+        pool.sets.retain(|key, _| wanted(key));
         pool
+    }
+
+    /// Turns `from` into `to`. The error says what is missing; then nothing has changed.
+    pub fn convert(&mut self, from: &Self, to: &Self) -> Result<(), String> {
+        if !self.contains(from) {
+            return Err(format!("{self} does not contain {from}"));
+        }
+        self.subtract(from);
+        self.add(to);
+        Ok(())
     }
 
     /// The scalars, reserved or not, by name: what shares are computed from.
@@ -147,24 +209,20 @@ impl Pool {
         )
     }
 
-    /// As a list of resources, allocated to `role` if there is one; reservations in the refined format if `refined`.
+    /// As a list of resources, allocated to `role` if there is one; in the newer format if `refined`.
     pub fn to_resources(&self, role: Option<&str>, refined: bool) -> Vec<Resource> {
-        let finish = |key: &Key, resource: Resource| {
+        let finish = |key: &Key, value: Resource| {
+            let form = key.resource();
             let mut resource = Resource {
-                name: key.name.clone(),
-                allocation_info: role.map(|role| resource::AllocationInfo { role: Some(role.into()) }),
-                ..resource
+                r#type: value.r#type,
+                scalar: value.scalar,
+                ranges: value.ranges,
+                set: value.set,
+                ..form
             };
-            if key.reserved == UNRESERVED {
-                resource.role = (!refined).then(|| UNRESERVED.into());
-            } else if refined {
-                resource.reservations.push(resource::ReservationInfo {
-                    role: Some(key.reserved.clone()),
-                    r#type: Some(resource::reservation_info::Type::Static as i32),
-                    ..Default::default()
-                });
-            } else {
-                resource.role = Some(key.reserved.clone());
+            reservations::allocate(&mut resource, role);
+            if !refined {
+                reservations::downgrade(&mut resource);
             }
             resource
         };
@@ -279,6 +337,7 @@ fn difference(a: &[(u64, u64)], b: &[(u64, u64)]) -> Vec<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mesos::resource;
     use proptest::prelude::*;
 
     fn ports(ranges: &[(u64, u64)]) -> Resource {
@@ -317,6 +376,48 @@ mod tests {
         assert_eq!(pool.usable_by("ops").to_string(), "cpus:2; cpus(ops):1");
         assert_eq!(pool.quantities().milli("cpus"), 3000);
         assert_eq!(Pool::of(&pool.to_resources(Some("ops"), true)).unwrap(), pool);
+        assert_eq!(Pool::of(&pool.to_resources(None, false)).unwrap(), pool);
+        assert_eq!(pool.usable_by("ops/night").to_string(), "cpus:2; cpus(ops):1");
+        assert_eq!(pool.usable_by("opsy").to_string(), "cpus:2");
+    }
+
+    fn reserved(amount: f64, roles: &[&str], principal: &str) -> Resource {
+        let reservation = |role: &&str| resource::ReservationInfo {
+            role: Some((*role).into()),
+            r#type: Some(resource::reservation_info::Type::Dynamic as i32),
+            principal: Some(principal.into()),
+            ..Default::default()
+        };
+        Resource { reservations: roles.iter().map(reservation).collect(), ..scalar("cpus", amount) }
+    }
+
+    #[test]
+    fn reservations_of_different_principals_are_not_the_same() {
+        let mine = Pool::of(&[reserved(1.0, &["ops"], "me")]).unwrap();
+        let yours = Pool::of(&[reserved(1.0, &["ops"], "you")]).unwrap();
+        assert!(!mine.contains(&yours));
+        let mut all = mine.clone();
+        all.add(&yours);
+        let refined = Pool::of(&[reserved(1.0, &["ops", "ops/night"], "me")]).unwrap();
+        all.convert(&mine, &refined).unwrap();
+        assert_eq!(all.unrefined(), yours);
+        assert_eq!(all.checkpointed(), all);
+        assert!(all.convert(&mine, &refined).unwrap_err().contains("does not contain"));
+        assert_eq!(Pool::of(&all.to_resources(None, true)).unwrap(), all);
+        assert_eq!(all.reserved_roles(), BTreeSet::from(["ops".into(), "ops/night".into()]));
+    }
+
+    #[test]
+    fn a_volume_is_used_as_a_whole() {
+        use crate::mesos::resource::{DiskInfo, disk_info::Persistence};
+        let volume = |amount| {
+            let persistence = Some(Persistence { id: "v".into(), ..Default::default() });
+            let disk = Some(DiskInfo { persistence, ..Default::default() });
+            Pool::of(&[Resource { disk, name: "disk".into(), ..reserved(amount, &["ops"], "me") }]).unwrap()
+        };
+        assert!(volume(4.0).contains(&volume(4.0)));
+        assert!(!volume(4.0).contains(&volume(3.0)));
+        assert!(volume(4.0).contains(&Pool::default()));
     }
 
     fn any_pool() -> impl Strategy<Value = Pool> {

@@ -64,7 +64,7 @@ impl Client {
         let call = Call {
             framework_id: info.id.clone(),
             r#type: Some(call::Type::Subscribe as i32),
-            subscribe: Some(call::Subscribe { framework_info: info, suppressed_roles: Vec::new() }),
+            subscribe: Some(call::Subscribe { framework_info: info, ..Default::default() }),
             ..Default::default()
         };
         let response = post(master, &call, None).await?;

@@ -122,7 +122,7 @@ impl Scheduler {
         Call {
             framework_id: id,
             r#type: Some(call::Type::Subscribe as i32),
-            subscribe: Some(call::Subscribe { framework_info, suppressed_roles: Vec::new() }),
+            subscribe: Some(call::Subscribe { framework_info, ..Default::default() }),
             ..Default::default()
         }
     }

@@ -221,6 +221,7 @@ impl MasterCore {
             framework: owner_record.info.clone(),
             pid: Some(super::tasks::HTTP_SCHEDULER_PID.into()),
             task,
+            resource_version_uuids: Vec::new(),
             launch_executor: Some(launch_executor),
         };
         self.count("tasks_launched");

@@ -83,6 +83,8 @@ impl MasterCore {
                 path: Some(format!("/{}", agent.pid.id)),
             }),
             allocation_info: Some(v1::resource::AllocationInfo { role: Some(record.role.clone()) }),
+            domain: agent.info.domain.as_ref().and_then(|domain| recast(domain).ok()),
+            unavailability: None,
         })
     }
 

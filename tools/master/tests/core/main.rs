@@ -1,0 +1,8 @@
+//! The core against a scripted agent and a scripted framework: no sockets, no clock.
+
+mod agents;
+mod frameworks;
+mod hostile;
+mod offers;
+mod support;
+mod tasks;

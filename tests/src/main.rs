@@ -1,22 +1,22 @@
 //! The `micro` command as the whole-system tests run it.
 
-use gateway::store::{Stage, set_probe};
+use durable::{Stage, set_probe};
 use std::sync::OnceLock;
 
-/// Where a test wants this process to stop: `before 3` or `after 3`, the third commit of the gateway's store.
+/// Where a test wants this process to stop: `gateway before 3` or `master after 3`, the third commit of that store.
 const STOP_AT: &str = "MICRO_TEST_STOP_AT";
 
-static STOP: OnceLock<(Stage, u64)> = OnceLock::new();
+static STOP: OnceLock<(String, Stage, u64)> = OnceLock::new();
 
 fn main() -> std::process::ExitCode {
     let wanted = std::env::var(STOP_AT).unwrap_or_default();
     let stage = |word| if word == "before" { Stage::Before } else { Stage::After };
-    if let Some((word, number)) = wanted.split_once(' ')
+    if let [owner, word, number] = wanted.split(' ').collect::<Vec<_>>()[..]
         && let Ok(number) = number.parse()
-        && STOP.set((stage(word), number)).is_ok()
+        && STOP.set((owner.to_owned(), stage(word), number)).is_ok()
     {
-        set_probe(|stage, number| {
-            if STOP.get() == Some(&(stage, number)) {
+        set_probe(|owner, stage, number| {
+            if STOP.get().is_some_and(|stop| (stop.0.as_str(), stop.1, stop.2) == (owner, stage, number)) {
                 std::process::abort();
             }
         });

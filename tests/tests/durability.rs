@@ -133,8 +133,8 @@ async fn life(stop_at: String) -> bool {
 async fn every(stage: &str) {
     let mut stopped = 0;
     for first in (1..COMMITS_MAX).step_by(AT_ONCE) {
-        let lives =
-            (first..first + AT_ONCE as u64).map(|number| tokio::spawn(life(format!("{stage} {number}"))));
+        let lives = (first..first + AT_ONCE as u64)
+            .map(|number| tokio::spawn(life(format!("gateway {stage} {number}"))));
         let mut whole = 0;
         for life in lives.collect::<Vec<_>>() {
             match life.await.unwrap() {

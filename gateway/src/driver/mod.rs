@@ -17,7 +17,7 @@ use crate::keys::{KeySource, Watched};
 use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
-use crate::store::{Store, StoreError, Table, Write};
+use crate::store::{Commit, Store, StoreError, Table, Write};
 use detect::{Detector, MasterSpec};
 use libprocess::{BindError, Tls, Transport, Upid};
 use mesos_proto::cram::Credential;

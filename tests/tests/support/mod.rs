@@ -21,7 +21,10 @@ const MID_TRANSFER: u64 = 300;
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub fn micro() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_micro-under-test"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_micro-under-test"));
+    // Masters keep something only where a test says so.
+    command.env("MICRO_MASTER_VOLATILE", "true");
+    command
 }
 
 /// An image of the task SDK.

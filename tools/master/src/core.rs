@@ -9,11 +9,13 @@ mod calls;
 mod frameworks;
 mod loss;
 mod offers;
+mod recovery;
 mod tasks;
 
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
 use crate::state::{Agent, Framework, OfferRecord};
+use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
 use mesos_proto::v1::scheduler::{Call, Event};
@@ -23,7 +25,8 @@ use std::net::SocketAddrV4;
 
 /// Settings of the core.
 pub struct CoreConfig {
-    /// The master's id, a UUID as text: first part of all ids it gives.
+    /// The master's id, a UUID as text: first part of all ids it gives. Only for a master that is new; one that has
+    /// records keeps its id.
     pub id: String,
     /// The address that peers are told.
     pub address: SocketAddrV4,
@@ -84,6 +87,8 @@ pub enum Input {
 /// What is to be done outside, in order.
 #[derive(Debug)]
 pub enum Output {
+    /// Keep, or keep no more. All writes of a step are committed, in order, before anything else of it is done.
+    Write(Write),
     /// Send a libprocess message.
     Send {
         /// From which actor here.
@@ -171,11 +176,27 @@ pub struct MasterCore {
     next_observer: u64,
     next_framework: u64,
     next_offer: u64,
+    /// Offers' numbers below this one count as used after a restart.
+    offers_kept: u64,
     outputs: Vec<Output>,
 }
 
 impl MasterCore {
-    /// A master with nobody registered.
+    /// A master that takes up what its records say. With none it is a new one. An error means that a record is none of
+    /// this master's.
+    pub fn restore(
+        config: CoreConfig,
+        policy: Box<dyn Policy>,
+        rules: Rules,
+        records: &Records,
+        now_ms: u64,
+    ) -> Result<Self, Unreadable> {
+        let mut core = Self::new(config, policy, rules, now_ms);
+        core.recover(records)?;
+        Ok(core)
+    }
+
+    /// A new master: it knows nobody.
     pub fn new(config: CoreConfig, policy: Box<dyn Policy>, rules: Rules, now_ms: u64) -> Self {
         let allocator = Allocator::new(policy, rules, config.seed);
         let timers = BTreeSet::from([(now_ms + config.allocation_ms, Timer::Allocate)]);
@@ -203,6 +224,7 @@ impl MasterCore {
             next_observer: 1,
             next_framework: 0,
             next_offer: 0,
+            offers_kept: 0,
             outputs: Vec::new(),
         }
     }
@@ -227,6 +249,11 @@ impl MasterCore {
         }
         self.allocate_dirty();
         std::mem::take(&mut self.outputs)
+    }
+
+    /// The master's id, first part of all ids it gives.
+    pub fn id(&self) -> &str {
+        &self.config.id
     }
 
     /// When [`Input::Tick`] is next needed.
@@ -304,6 +331,11 @@ impl MasterCore {
 
     fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_default() += 1;
+    }
+
+    /// Keeps something, before anything else that this step asks for.
+    fn keep(&mut self, write: Write) {
+        self.outputs.push(Output::Write(write));
     }
 
     fn reply(&mut self, request: u64, status: u16, reason: &str) {

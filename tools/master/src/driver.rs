@@ -1,101 +1,29 @@
 //! Puts [`MasterCore`] on a port: one task owns the core and feeds it messages, calls and time; everything else only
-//! passes on. All queues are bounded.
+//! passes on. All queues are bounded. Nothing leaves before what belongs to it is committed.
 
 use crate::allocator::Rules;
+pub use crate::config::{Config, Error};
 use crate::core::{CoreConfig, Input, MasterCore, Output};
 use crate::http_api;
 use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
 use crate::policy;
+use crate::store::{Commit, Nowhere, Records as Kept, Store, StoreError, Table, Write};
 use crate::stream::{Records, Subscription};
 use crate::view::View;
 use bytes::Bytes;
 use libprocess::Transport;
-use mesos_proto::cram::Credential;
-use mesos_proto::resources::Scalars;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::Message;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
-use std::net::{SocketAddr, SocketAddrV4};
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// Settings of a master.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to listen; port 0 takes any free one.
-    pub listen: SocketAddr,
-    /// The address peers are told, if they reach this one by another.
-    pub advertise: Option<SocketAddrV4>,
-    /// The name peers are told; the address if none.
-    pub hostname: Option<String>,
-    /// Name of the cluster, for `/state`.
-    pub cluster: Option<String>,
-    /// Between pings to an agent.
-    pub ping_interval: Duration,
-    /// Pings without an answer after which an agent is unreachable.
-    pub max_missed_pings: u32,
-    /// Between HEARTBEAT events to subscribers.
-    pub heartbeat_interval: Duration,
-    /// Between allocations that nothing in particular calls for.
-    pub allocation_interval: Duration,
-    /// `drf` or `priority`.
-    pub policy: String,
-    /// Weight by role; 1 if absent.
-    pub weights: BTreeMap<String, f64>,
-    /// Priority by role; 0 if absent.
-    pub priorities: BTreeMap<String, i64>,
-    /// What must be free on an agent to be offered: all of any of these; anything if empty.
-    pub min_allocatable: Vec<Scalars>,
-    /// Who may prove to be somebody; nobody can if it is empty.
-    pub credentials: Vec<Credential>,
-    /// Agents that have proved nothing are not taken in.
-    pub authenticate_agents: bool,
-}
-
-impl Default for Config {
-    /// Mesos' defaults, on its port of the loopback address.
-    fn default() -> Self {
-        let rules = Rules::default();
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 5050)),
-            advertise: None,
-            hostname: None,
-            cluster: None,
-            ping_interval: Duration::from_secs(15),
-            max_missed_pings: 5,
-            heartbeat_interval: Duration::from_secs(15),
-            allocation_interval: Duration::from_secs(1),
-            policy: "drf".into(),
-            weights: rules.weights,
-            priorities: rules.priorities,
-            min_allocatable: rules.min_allocatable,
-            credentials: Vec::new(),
-            authenticate_agents: false,
-        }
-    }
-}
-
-/// Why a master does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The port is in use, or the address is not this machine's.
-    #[error("master: {0}; is another master running there? choose another listen address")]
-    Bind(#[from] libprocess::BindError),
-    /// No such policy.
-    #[error("unknown allocation policy '{0}': choose 'drf' or 'priority'")]
-    Policy(String),
-    /// A weight that is no positive number.
-    #[error("weight {weight} of role '{role}': must be a positive number")]
-    Weight {
-        /// Whose.
-        role: String,
-        /// What it is.
-        weight: f64,
-    },
-}
+/// Messages taken in one step.
+const BATCH_MAX: usize = 256;
 
 /// A running master. Dropping it stops the master.
 pub struct Handle {
@@ -105,7 +33,7 @@ pub struct Handle {
     pub id: String,
     inbox: mpsc::Sender<Request>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<()>,
+    task: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
 impl Handle {
@@ -119,8 +47,17 @@ impl Handle {
     /// Stops: connections are closed, the port is free afterwards.
     pub async fn stop(mut self) {
         drop(self.stop.take());
-        // An error would mean that the task panicked, which is the same as having stopped.
-        let _ = (&mut self.task).await;
+        // It ends now for whatever reason.
+        let _ = self.wait().await;
+    }
+
+    /// Waits until the master ends by itself, which it does only if it cannot write.
+    pub async fn wait(&mut self) -> Result<(), Error> {
+        match self.task.take() {
+            // An error in joining would mean that the task panicked, which is the same as having stopped.
+            Some(task) => Ok(task.await.unwrap_or(Ok(()))?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -149,6 +86,17 @@ struct Pending {
 
 /// Starts a master.
 pub async fn run(config: Config) -> Result<Handle, Error> {
+    match &config.state {
+        Some(directory) => {
+            let (store, records) = Store::open(&directory.join("master.redb"))?;
+            run_on(config, Box::new(store), records).await
+        }
+        None => run_on(config, Box::new(Nowhere), Vec::new()).await,
+    }
+}
+
+/// Starts a master that takes up these records and commits its writes here.
+async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) -> Result<Handle, Error> {
     let policy = policy::by_name(&config.policy).ok_or_else(|| Error::Policy(config.policy.clone()))?;
     if let Some((role, weight)) =
         config.weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight > 0.0))
@@ -175,11 +123,10 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     )
     .await?;
     let addr = transport.local();
-    let id = uuid::Uuid::new_v4().to_string();
     let milliseconds =
         |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4).max(1);
     let core_config = CoreConfig {
-        id: id.clone(),
+        id: uuid::Uuid::new_v4().to_string(),
         address: addr,
         hostname: config.hostname.unwrap_or_else(|| addr.ip().to_string()),
         cluster: config.cluster,
@@ -199,20 +146,34 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let (stop, stopped) = oneshot::channel();
     let (closed, closings) = mpsc::unbounded_channel();
     let ending = transport.ending();
-    let driver = Driver {
-        core: MasterCore::new(core_config, policy, rules, now_ms()),
+    let mut driver = Driver {
+        core: MasterCore::restore(core_config, policy, rules, &records, now_ms())?,
+        store,
         transport,
         subscribers: HashMap::new(),
         pending: HashMap::new(),
         next_request: 0,
         closed,
     };
+    driver.step([Input::Tick])?;
+    let id = driver.core.id().to_owned();
     let task = tokio::spawn(async move {
-        driver.serve(requests, messages, closings, stopped).await;
+        let done = driver.serve(requests, messages, closings, stopped).await;
+        if let Err(error) = &done {
+            tracing::error!(%error, "the master stops");
+        }
         ending.wait().await;
+        done
     });
     tracing::info!(%addr, id, "master listens");
-    Ok(Handle { addr, id, inbox, stop: Some(stop), task })
+    Ok(Handle { addr, id, inbox, stop: Some(stop), task: Some(task) })
+}
+
+fn arrived(event: libprocess::Event) -> Input {
+    match event {
+        libprocess::Event::Message(message) => Input::Message(message),
+        libprocess::Event::Exited(address) => Input::Exited(address),
+    }
 }
 
 fn now_ms() -> u64 {
@@ -222,6 +183,7 @@ fn now_ms() -> u64 {
 
 struct Driver {
     core: MasterCore,
+    store: Box<dyn Commit<Table>>,
     transport: Transport,
     subscribers: HashMap<String, Subscriber>,
     pending: HashMap<u64, Pending>,
@@ -236,63 +198,96 @@ impl Driver {
         mut messages: mpsc::Receiver<libprocess::Event>,
         mut closings: mpsc::UnboundedReceiver<String>,
         mut stopped: oneshot::Receiver<()>,
-    ) {
+    ) -> Result<(), StoreError> {
         loop {
             let wait = Duration::from_millis(self.core.next_wakeup_ms().saturating_sub(now_ms()).max(1));
             tokio::select! {
-                _ = &mut stopped => return,
+                _ = &mut stopped => return Ok(()),
                 Some(stream) = closings.recv() => {
                     self.subscribers.remove(&stream);
-                    self.step(Input::Closed { stream });
+                    self.step([Input::Closed { stream }])?;
                 }
-                event = messages.recv() => match event {
-                    Some(libprocess::Event::Message(message)) => self.step(Input::Message(message)),
-                    Some(libprocess::Event::Exited(address)) => self.step(Input::Exited(address)),
-                    None => return,
-                },
-                Some(request) = requests.recv() => self.request(request),
-                () = tokio::time::sleep(wait) => self.step(Input::Tick),
+                event = messages.recv() => {
+                    let Some(event) = event else { return Ok(()) };
+                    // One commit serves all that is there.
+                    let mut inputs = vec![arrived(event)];
+                    while inputs.len() < BATCH_MAX && let Ok(event) = messages.try_recv() {
+                        inputs.push(arrived(event));
+                    }
+                    self.step(inputs)?;
+                }
+                Some(request) = requests.recv() => self.request(request)?,
+                () = tokio::time::sleep(wait) => self.step([Input::Tick])?,
             }
         }
     }
 
-    fn request(&mut self, request: Request) {
+    fn request(&mut self, request: Request) -> Result<(), StoreError> {
         self.next_request += 1;
         let number = self.next_request;
         match request {
             Request::View { view, answer } => {
                 // The time in the document is that of the request.
-                self.step(Input::Tick);
+                self.step([Input::Tick])?;
                 let _ = answer.send(self.core.view(view));
             }
             Request::Call { stream, json, call, answer } => {
                 self.pending.insert(number, Pending { answer, json });
                 let fresh = uuid::Uuid::new_v4().to_string();
-                self.step(Input::Call { request: number, stream, fresh, call });
+                self.step([Input::Call { request: number, stream, fresh, call }])?;
             }
             Request::Teardown { framework, answer } => {
                 self.pending.insert(number, Pending { answer, json: true });
-                self.step(Input::Teardown { request: number, framework });
+                self.step([Input::Teardown { request: number, framework }])?;
             }
         }
         // Every call is answered at once; should one not be, its connection must not wait for ever.
         self.pending.remove(&number);
+        Ok(())
     }
 
-    fn step(&mut self, input: Input) {
-        let mut inputs = vec![input];
-        while let Some(input) = inputs.pop() {
-            for output in self.core.handle(input, now_ms()) {
+    /// Gives the core inputs, commits what it wants kept, and only then does what else it says. After an error nothing
+    /// of the step has been promised to anybody.
+    fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), StoreError> {
+        let mut inputs: Vec<Input> = inputs.into_iter().collect();
+        while !inputs.is_empty() {
+            let mut writes = Vec::new();
+            let mut rest = Vec::new();
+            for input in inputs.drain(..) {
+                for output in self.core.handle(input, now_ms()) {
+                    match output {
+                        Output::Write(write) => writes.push(write),
+                        other => rest.push(other),
+                    }
+                }
+            }
+            self.commit(&writes)?;
+            for output in rest {
                 if let Some(lost) = self.perform(output) {
                     inputs.push(Input::Closed { stream: lost });
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        use tokio::runtime::{Handle, RuntimeFlavor};
+        if writes.is_empty() {
+            return Ok(());
+        }
+        match Handle::current().runtime_flavor() {
+            RuntimeFlavor::CurrentThread => self.store.commit(writes),
+            // A commit waits for the disk; other tasks of this process go on meanwhile.
+            _ => tokio::task::block_in_place(|| self.store.commit(writes)),
         }
     }
 
     /// Does one thing; returns a stream that did not keep up.
     fn perform(&mut self, output: Output) -> Option<String> {
         match output {
+            // Committed with its step.
+            Output::Write(_) => {}
             Output::Send { from, to, name, body } => self.transport.send(&from, &to, &name, &body),
             Output::Link(address) => self.transport.link(address),
             Output::Reply { request, status, reason } => {
@@ -341,4 +336,55 @@ fn record(event: &Event, json: bool) -> Bytes {
     let mut record = format!("{}\n", body.len()).into_bytes();
     record.extend_from_slice(&body);
     record.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    /// A disk that is full after some commits.
+    struct Fills(AtomicU32);
+
+    impl Commit<Table> for Fills {
+        fn commit(&self, _: &[Write]) -> Result<(), StoreError> {
+            match self.0.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(StoreError::Write { path: "here".into(), why: "no space".into() }),
+            }
+        }
+    }
+
+    fn config() -> Config {
+        Config { listen: std::net::SocketAddr::from(([127, 0, 0, 1], 0)), ..Config::default() }
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_write_its_id_does_not_start() {
+        let started = run_on(config(), Box::new(Fills(0.into())), Vec::new()).await;
+        assert!(matches!(started, Err(Error::Store(StoreError::Write { .. }))));
+    }
+
+    #[tokio::test]
+    async fn one_that_cannot_write_stops_and_has_promised_nothing() {
+        let mut handle = run_on(config(), Box::new(Fills(1.into())), Vec::new()).await.unwrap();
+        // The first framework's number is to be kept before it is told its id.
+        let call = Call {
+            r#type: Some(mesos_proto::v1::scheduler::call::Type::Subscribe as i32),
+            subscribe: Some(mesos_proto::v1::scheduler::call::Subscribe {
+                framework_info: mesos_proto::v1::FrameworkInfo {
+                    user: "u".into(),
+                    name: "n".into(),
+                    ..Default::default()
+                },
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let (answer, wait) = oneshot::channel();
+        let request = Request::Call { stream: None, json: true, call: Box::new(call), answer };
+        handle.inbox.send(request).await.unwrap();
+        assert!(wait.await.is_err(), "it was answered");
+        assert!(matches!(handle.wait().await, Err(Error::Store(StoreError::Write { .. }))));
+    }
 }

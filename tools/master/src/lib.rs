@@ -1,15 +1,17 @@
 //! A single-node Mesos master: scheduler API, agent protocol, allocation policies.
 //!
 //! [`core`] is the master as a state machine without I/O; [`allocator`] and [`policy`] decide who is offered what;
-//! [`run`] puts it on a port, where agents speak libprocess and schedulers, operators and browsers HTTP.
+//! [`store`] is what it keeps over a restart; [`run`] puts it on a port, where agents speak libprocess and schedulers, operators and browsers HTTP.
 
 pub mod allocator;
+mod config;
 pub mod core;
 mod driver;
 mod http_api;
 pub mod limits;
 pub mod policy;
 pub mod state;
+pub mod store;
 mod stream;
 pub mod view;
 

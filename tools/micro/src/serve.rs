@@ -118,6 +118,12 @@ pub struct MasterArgs {
     /// Take in agents only that have proved who they are
     #[arg(long, requires = "credentials")]
     authenticate_agents: bool,
+    /// Directory of what survives a restart: agents, frameworks, jobs, maintenance; micro-master if absent
+    #[arg(long, env = "MICRO_MASTER_STATE", value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Keep nothing, unless --state says where: start empty each time
+    #[arg(long, env = "MICRO_MASTER_VOLATILE")]
+    volatile: bool,
     /// Seconds between pings
     #[arg(long, default_value_t = 15, value_name = "S")]
     ping_interval: u64,
@@ -131,7 +137,9 @@ pub async fn master(args: MasterArgs) -> Result<ExitCode> {
         }
         None => Vec::new(),
     };
-    let handle = master::run(master::Config {
+    let state = args.state.or_else(|| (!args.volatile).then(|| "micro-master".into()));
+    let mut handle = master::run(master::Config {
+        state,
         listen: args.listen,
         advertise: args.advertise,
         credentials,
@@ -142,7 +150,13 @@ pub async fn master(args: MasterArgs) -> Result<ExitCode> {
     })
     .await?;
     println!("master listens at {}", handle.addr);
-    tokio::signal::ctrl_c().await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        ended = handle.wait() => return ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),
+        _ = terminate.recv() => tracing::info!("stopping"),
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+    }
+    handle.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,6 +29,8 @@ impl World {
         let Some(core) = &mut self.master else { return };
         for output in core.handle(input, EPOCH_MS + now) {
             match output {
+                // A master that goes is replaced by one that knows nothing.
+                Output::Write(_) => {}
                 Output::Send { from, to, name, body } => {
                     self.trace.note(now, &body, || format!("{from} to {}: {}", to.id, words(&name, &body)));
                     let from = Some(Upid::new(from, master_address()));

@@ -42,8 +42,7 @@ impl MasterCore {
         if self.agents.len() >= MAX_AGENTS {
             return self.refuse_agent(&from, "too many agents");
         }
-        let id = format!("{}-S{}", self.config.id, self.next_agent);
-        self.next_agent += 1;
+        let id = self.new_agent_id();
         let capabilities = message.agent_capabilities;
         self.admit(id.clone(), from.clone(), message.slave, message.version, capabilities, total);
         tracing::info!(agent = id, pid = %from, "agent registered");

@@ -28,11 +28,7 @@ impl MasterCore {
             self.count("subscriptions_refused");
             return self.end_stream(stream, &why);
         }
-        let id = given.unwrap_or_else(|| {
-            let id = format!("{}-{:04}", self.config.id, self.next_framework);
-            self.next_framework += 1;
-            id
-        });
+        let id = given.unwrap_or_else(|| self.new_framework_id());
         info.id = Some(FrameworkId { value: id.clone() });
         let roles = roles_of(&info);
         let known = self.frameworks.contains_key(&id);

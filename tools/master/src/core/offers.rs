@@ -20,8 +20,7 @@ impl MasterCore {
         let grants = self.allocator.allocate(dirty.iter().map(String::as_str), self.now_ms);
         let mut offers: BTreeMap<String, Vec<v1::Offer>> = BTreeMap::new();
         for grant in grants {
-            let id = format!("{}-O{}", self.config.id, self.next_offer);
-            self.next_offer += 1;
+            let id = self.new_offer_id();
             let record = OfferRecord {
                 framework: grant.framework.clone(),
                 role: grant.role,

@@ -4,5 +4,6 @@ mod agents;
 mod frameworks;
 mod hostile;
 mod offers;
+mod recovery;
 mod support;
 mod tasks;

@@ -4,6 +4,7 @@ use libprocess::{Message as Libprocess, Upid};
 use master::allocator::Rules;
 use master::core::{CoreConfig, Input, MasterCore, Output};
 use master::policy::Drf;
+use master::store::{Records, Write};
 use master::view::View;
 use mesos_proto::internal::*;
 use mesos_proto::mesos::{
@@ -21,6 +22,8 @@ pub const PING: u64 = 15_000;
 pub struct World {
     pub core: MasterCore,
     pub now: u64,
+    /// What is committed.
+    pub records: Records,
     /// Messages to agents: (from, to, name, body).
     pub sent: Vec<(String, Upid, String, Vec<u8>)>,
     pub events: Vec<(String, Event)>,
@@ -35,8 +38,13 @@ pub fn pid(number: u32) -> Upid {
 
 impl World {
     pub fn new() -> Self {
+        Self::restored(Records::new(), 1_000_000)
+    }
+
+    /// A master started at `now` on these records.
+    pub fn restored(records: Records, now: u64) -> Self {
         let config = CoreConfig {
-            id: "m".into(),
+            id: if records.is_empty() { "m" } else { "not-used" }.into(),
             address: "10.0.0.1:5050".parse().unwrap(),
             hostname: "m.test".into(),
             cluster: None,
@@ -48,10 +56,11 @@ impl World {
             credentials: Vec::new(),
             authenticate_agents: false,
         };
-        let core = MasterCore::new(config, Box::new(Drf), Rules::default(), 1_000_000);
+        let core = MasterCore::restore(config, Box::new(Drf), Rules::default(), &records, now).unwrap();
         Self {
             core,
-            now: 1_000_000,
+            now,
+            records,
             sent: Vec::new(),
             events: Vec::new(),
             closed: Vec::new(),
@@ -67,9 +76,27 @@ impl World {
                 Output::Event { stream, event } => self.events.push((stream, *event)),
                 Output::Close { stream } => self.closed.push(stream),
                 Output::Reply { request, status, reason } => self.replies.push((request, status, reason)),
+                Output::Write(write) => self.commit(write),
                 Output::Link(_) | Output::Subscribed { .. } => {}
             }
         }
+    }
+
+    fn commit(&mut self, write: Write) {
+        let (table, key) = match &write {
+            Write::Put(table, key, _) | Write::Delete(table, key) => (*table, key.clone()),
+        };
+        self.records.retain(|record| (record.0, &record.1) != (table, &key));
+        if let Write::Put(table, key, value) = write {
+            self.records.push((table, key, value));
+        }
+    }
+
+    /// The master is killed and started again on what was committed. Nobody is connected any more.
+    pub fn restart(&mut self) {
+        let records = std::mem::take(&mut self.records);
+        *self = Self { requests: self.requests, ..Self::restored(records, self.now) };
+        self.input(Input::Tick);
     }
 
     pub fn pass(&mut self, ms: u64) {

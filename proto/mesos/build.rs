@@ -5,12 +5,25 @@
 use prost::Message as _;
 use std::{env, fs, io::Error, path::PathBuf};
 
+/// All that is in `protos`; `v1.proto` is made below.
+const FILES: [&str; 9] = [
+    "allocator.proto",
+    "driver.proto",
+    "executor.proto",
+    "internal.proto",
+    "maintenance.proto",
+    "master.proto",
+    "mesos.proto",
+    "quota.proto",
+    "scheduler.proto",
+];
+
 fn main() -> Result<(), Error> {
     println!("cargo::rerun-if-changed=protos");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| Error::other("no OUT_DIR"))?);
     let protos = out.join("protos");
     fs::create_dir_all(&protos)?;
-    for file in ["mesos.proto", "internal.proto", "scheduler.proto", "executor.proto", "driver.proto"] {
+    for file in FILES {
         fs::copy(format!("protos/{file}"), protos.join(file))?;
     }
     let v1 = fs::read_to_string("protos/mesos.proto")?
@@ -20,10 +33,8 @@ fn main() -> Result<(), Error> {
         .replace("slave", "agent");
     fs::write(protos.join("v1.proto"), v1)?;
 
-    let files =
-        ["mesos.proto", "internal.proto", "v1.proto", "scheduler.proto", "executor.proto", "driver.proto"];
-    let descriptors =
-        protox::compile(files, [&protos]).map_err(|error| Error::other(format!("{error:?}")))?;
+    let descriptors = protox::compile(FILES.iter().chain(&["v1.proto"]), [&protos])
+        .map_err(|error| Error::other(format!("{error:?}")))?;
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
     let mut config = prost_build::Config::new();
     config.enable_type_names().include_file("all.rs");

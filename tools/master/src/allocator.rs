@@ -115,6 +115,11 @@ impl Allocator {
         self.policy.name()
     }
 
+    /// The weights that are not 1, by role.
+    pub fn weights(&self) -> &BTreeMap<String, f64> {
+        &self.rules.weights
+    }
+
     /// Adds an agent or replaces its total and abilities; what is used of it stays used.
     pub fn add_agent(&mut self, id: &str, total: Pool, abilities: Abilities) {
         let entry = self.agents.entry(id.to_owned()).or_default();

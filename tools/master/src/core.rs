@@ -18,6 +18,7 @@ use crate::state::{Agent, Framework, OfferRecord};
 use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
+use mesos_proto::v1::master as operator;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::{Message, Name};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,6 +69,16 @@ pub enum Input {
         /// The call.
         call: Box<Call>,
     },
+    /// A call of the operator API that parsed. Answered by [`Output::Reply`], [`Output::Answer`] or
+    /// [`Output::Subscribed`].
+    Operator {
+        /// Returned with the answer.
+        request: u64,
+        /// A new id, used if this call subscribes.
+        fresh: String,
+        /// The call.
+        call: Box<operator::Call>,
+    },
     /// The operator's `/teardown`. Answered by [`Output::Reply`].
     Teardown {
         /// Returned with the answer.
@@ -111,6 +122,13 @@ pub enum Output {
         /// Text for a refusal.
         reason: String,
     },
+    /// Answer an operator's call with 200 and a document.
+    Answer {
+        /// Which.
+        request: u64,
+        /// The document.
+        response: Box<operator::Response>,
+    },
     /// Answer a SUBSCRIBE with 200 and an open stream; its events follow.
     Subscribed {
         /// Which call.
@@ -125,6 +143,13 @@ pub enum Output {
         /// The event.
         event: Box<Event>,
     },
+    /// The same event for subscribers of the operator API.
+    OperatorEvent {
+        /// Their streams.
+        streams: Vec<String>,
+        /// The event.
+        event: Box<operator::Event>,
+    },
     /// End a subscriber's stream after what was sent.
     Close {
         /// Which.
@@ -137,6 +162,8 @@ enum Timer {
     Allocate,
     Ping(u64),
     Heartbeat(String),
+    /// A heartbeat for a subscriber of the operator API.
+    Watch(String),
     Failover(String),
 }
 
@@ -169,6 +196,8 @@ pub struct MasterCore {
     by_address: BTreeMap<SocketAddrV4, BTreeSet<String>>,
     by_observer: BTreeMap<u64, String>,
     by_stream: BTreeMap<String, String>,
+    /// Streams of operators, the oldest first.
+    pub(crate) watchers: VecDeque<String>,
     timers: BTreeSet<(u64, Timer)>,
     /// Agents whose free resources have changed and are to be offered before this input is done.
     dirty: BTreeSet<String>,
@@ -178,7 +207,7 @@ pub struct MasterCore {
     next_offer: u64,
     /// Offers' numbers below this one count as used after a restart.
     offers_kept: u64,
-    outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
 }
 
 impl MasterCore {
@@ -218,6 +247,7 @@ impl MasterCore {
             by_address: BTreeMap::new(),
             by_observer: BTreeMap::new(),
             by_stream: BTreeMap::new(),
+            watchers: VecDeque::new(),
             timers,
             dirty: BTreeSet::new(),
             next_agent: 0,
@@ -237,6 +267,7 @@ impl MasterCore {
             Input::Message(message) => self.message(message),
             Input::Exited(address) => self.exited(address),
             Input::Call { request, stream, fresh, call } => self.call(request, stream, fresh, *call),
+            Input::Operator { request, fresh, call } => self.operator(request, fresh, *call),
             Input::Teardown { request, framework } => {
                 let known = self.frameworks.contains_key(&framework);
                 self.remove_framework(&framework);
@@ -244,7 +275,10 @@ impl MasterCore {
                     if known { (200, "") } else { (400, "No framework found with specified ID") };
                 self.reply(request, status, reason);
             }
-            Input::Closed { stream } => self.stream_closed(&stream),
+            Input::Closed { stream } => {
+                self.unwatch(&stream);
+                self.stream_closed(&stream);
+            }
             Input::Tick => {}
         }
         self.allocate_dirty();
@@ -278,6 +312,7 @@ impl MasterCore {
                 }
                 Timer::Ping(observer) => self.ping(observer),
                 Timer::Heartbeat(stream) => self.heartbeat(stream),
+                Timer::Watch(stream) => self.watch_heartbeat(stream),
                 Timer::Failover(framework) => {
                     let due = self.frameworks.get(&framework).and_then(|framework| framework.failover_ms);
                     if due == Some(late) {
@@ -329,7 +364,7 @@ impl MasterCore {
         }
     }
 
-    fn count(&mut self, name: &'static str) {
+    pub(crate) fn count(&mut self, name: &'static str) {
         *self.counters.entry(name).or_default() += 1;
     }
 
@@ -338,7 +373,11 @@ impl MasterCore {
         self.outputs.push(Output::Write(write));
     }
 
-    fn reply(&mut self, request: u64, status: u16, reason: &str) {
+    pub(crate) fn heartbeat_watcher_later(&mut self, stream: String) {
+        self.timers.insert((self.now_ms + self.config.heartbeat_ms.max(1), Timer::Watch(stream)));
+    }
+
+    pub(crate) fn reply(&mut self, request: u64, status: u16, reason: &str) {
         self.outputs.push(Output::Reply { request, status, reason: reason.to_owned() });
     }
 

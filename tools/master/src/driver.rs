@@ -12,8 +12,9 @@ use crate::stream::{Records, Subscription};
 use crate::view::View;
 use bytes::Bytes;
 use libprocess::Transport;
-use mesos_proto::v1::scheduler::{Call, Event};
-use prost::Message;
+use mesos_proto::v1::master as operator;
+use mesos_proto::v1::scheduler::Call;
+use prost::{Message, Name};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
@@ -64,6 +65,7 @@ impl Handle {
 /// What HTTP requests ask of the core's task.
 pub(crate) enum Request {
     Call { stream: Option<String>, json: bool, call: Box<Call>, answer: oneshot::Sender<Answer> },
+    Operator { json: bool, call: Box<operator::Call>, answer: oneshot::Sender<Answer> },
     Teardown { framework: String, answer: oneshot::Sender<Answer> },
     View { view: View, answer: oneshot::Sender<Value> },
 }
@@ -71,6 +73,7 @@ pub(crate) enum Request {
 /// The answer to a call.
 pub(crate) enum Answer {
     Plain { status: u16, reason: String },
+    Document(Box<operator::Response>),
     Stream(Subscription),
 }
 
@@ -236,6 +239,11 @@ impl Driver {
                 let fresh = uuid::Uuid::new_v4().to_string();
                 self.step([Input::Call { request: number, stream, fresh, call }])?;
             }
+            Request::Operator { json, call, answer } => {
+                self.pending.insert(number, Pending { answer, json });
+                let fresh = uuid::Uuid::new_v4().to_string();
+                self.step([Input::Operator { request: number, fresh, call }])?;
+            }
             Request::Teardown { framework, answer } => {
                 self.pending.insert(number, Pending { answer, json: true });
                 self.step([Input::Teardown { request: number, framework }])?;
@@ -263,9 +271,8 @@ impl Driver {
             }
             self.commit(&writes)?;
             for output in rest {
-                if let Some(lost) = self.perform(output) {
-                    inputs.push(Input::Closed { stream: lost });
-                }
+                let lost = self.perform(output);
+                inputs.extend(lost.into_iter().map(|stream| Input::Closed { stream }));
             }
         }
         Ok(())
@@ -283,8 +290,8 @@ impl Driver {
         }
     }
 
-    /// Does one thing; returns a stream that did not keep up.
-    fn perform(&mut self, output: Output) -> Option<String> {
+    /// Does one thing; returns the streams that did not keep up.
+    fn perform(&mut self, output: Output) -> Vec<String> {
         match output {
             // Committed with its step.
             Output::Write(_) => {}
@@ -295,8 +302,13 @@ impl Driver {
                     let _ = pending.answer.send(Answer::Plain { status, reason });
                 }
             }
+            Output::Answer { request, response } => {
+                if let Some(pending) = self.pending.remove(&request) {
+                    let _ = pending.answer.send(Answer::Document(response));
+                }
+            }
             Output::Subscribed { request, stream } => {
-                let pending = self.pending.remove(&request)?;
+                let Some(pending) = self.pending.remove(&request) else { return vec![stream] };
                 let records = Records::default();
                 let subscriber = Subscriber { records: records.clone(), json: pending.json };
                 self.subscribers.insert(stream.clone(), subscriber);
@@ -304,27 +316,38 @@ impl Driver {
                 // If nobody is there any more, dropping the subscription closes it.
                 let _ = pending.answer.send(Answer::Stream(subscription));
             }
-            Output::Event { stream, event } => {
-                let subscriber = self.subscribers.get(&stream)?;
-                if !subscriber.records.push(record(&event, subscriber.json)) {
-                    tracing::warn!(stream, "subscriber does not keep up, closed");
-                    subscriber.records.abandon();
-                    self.subscribers.remove(&stream);
-                    return Some(stream);
-                }
-            }
+            Output::Event { stream, event } => return self.publish(&[stream], event.as_ref()),
+            Output::OperatorEvent { streams, event } => return self.publish(&streams, event.as_ref()),
             Output::Close { stream } => {
                 if let Some(subscriber) = self.subscribers.remove(&stream) {
                     subscriber.records.end();
                 }
             }
         }
-        None
+        Vec::new()
+    }
+
+    /// Puts an event into streams, encoded once for each form; returns those that did not keep up.
+    fn publish<E: Message + Name>(&mut self, streams: &[String], event: &E) -> Vec<String> {
+        let mut encoded: [Option<Bytes>; 2] = [None, None];
+        let mut lost = Vec::new();
+        for stream in streams {
+            let Some(subscriber) = self.subscribers.get(stream) else { continue };
+            let json = subscriber.json;
+            let bytes = encoded[usize::from(json)].get_or_insert_with(|| record(event, json));
+            if !subscriber.records.push(bytes.clone()) {
+                tracing::warn!(stream, "subscriber does not keep up, closed");
+                subscriber.records.abandon();
+                self.subscribers.remove(stream);
+                lost.push(stream.clone());
+            }
+        }
+        lost
     }
 }
 
 /// An event as RecordIO: its length in decimal, a newline, its bytes.
-fn record(event: &Event, json: bool) -> Bytes {
+fn record<E: Message + Name>(event: &E, json: bool) -> Bytes {
     let body = if json {
         mesos_proto::json::to_json(event).map(|json| json.to_string().into_bytes()).unwrap_or_else(|error| {
             tracing::error!(%error, "event has no JSON");

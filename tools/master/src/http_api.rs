@@ -1,5 +1,7 @@
 //! The master's HTTP endpoints (src/master/http.cpp). Parses and answers; decides nothing.
 
+mod operator;
+
 use crate::MESOS_VERSION;
 use crate::driver::{Answer, Request as Ask};
 use crate::view::View;
@@ -24,6 +26,8 @@ pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> 
     let path = path.trim_end_matches('/').to_owned();
     let query = request.uri().query().unwrap_or("").to_owned();
     let view = match path.as_str() {
+        // The alias is what pymesos' operator driver calls.
+        "/api/v1" | "/api/v1/operator" => return operator::call(request, core).await,
         "/api/v1/scheduler" => return scheduler(request, core).await,
         "/teardown" => return teardown(request, core).await,
         "/health" => return plain(StatusCode::OK, ""),
@@ -43,21 +47,24 @@ pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> 
         _ => return plain(StatusCode::NOT_FOUND, "no such endpoint"),
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'GET'");
+        return not_allowed("GET");
     }
+    match ask(&core, |answer| Ask::View { view, answer }).await {
+        Some(document) => json_response(&query, document),
+        None => busy(),
+    }
+}
+
+/// Asks the core's task; none if it is busy or has stopped.
+async fn ask<T>(core: &mpsc::Sender<Ask>, make: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
     let (answer, wait) = oneshot::channel();
-    if core.try_send(Ask::View { view, answer }).is_err() {
-        return busy();
-    }
-    match wait.await {
-        Ok(document) => json_response(&query, document),
-        Err(_) => busy(),
-    }
+    core.try_send(make(answer)).ok()?;
+    wait.await.ok()
 }
 
 async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
     if request.method() != Method::POST {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'POST'");
+        return not_allowed("POST");
     }
     let headers = request.headers();
     let parsed: Result<Call, String> = match media_type(headers) {
@@ -82,12 +89,8 @@ async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response
         return plain(StatusCode::NOT_ACCEPTABLE, why);
     }
     let stream = headers.get("Mesos-Stream-Id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    let (answer, wait) = oneshot::channel();
-    if core.try_send(Ask::Call { stream, json, call: Box::new(call), answer }).is_err() {
-        return busy();
-    }
-    match wait.await {
-        Ok(Answer::Stream(subscription)) => {
+    match ask(&core, |answer| Ask::Call { stream, json, call: Box::new(call), answer }).await {
+        Some(Answer::Stream(subscription)) => {
             let stream = subscription.stream().to_owned();
             let response = Response::builder()
                 .header(header::CONTENT_TYPE, if json { JSON } else { PROTOBUF })
@@ -95,29 +98,21 @@ async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response
                 .body(subscription.boxed());
             response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
         }
-        Ok(Answer::Plain { status, reason }) => {
-            plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
-        }
-        Err(_) => busy(),
+        Some(Answer::Plain { status, reason }) => refusal(status, reason),
+        Some(Answer::Document(_)) | None => busy(),
     }
 }
 
 async fn teardown(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
     if request.method() != Method::POST {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, "Expecting 'POST'");
+        return not_allowed("POST");
     }
     let form = String::from_utf8_lossy(request.body()).into_owned();
     let Some(framework) = parameter(form.trim(), "frameworkId") else {
         return plain(StatusCode::BAD_REQUEST, "Missing 'frameworkId' parameter");
     };
-    let (answer, wait) = oneshot::channel();
-    if core.try_send(Ask::Teardown { framework: framework.to_owned(), answer }).is_err() {
-        return busy();
-    }
-    match wait.await {
-        Ok(Answer::Plain { status, reason }) => {
-            plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
-        }
+    match ask(&core, |answer| Ask::Teardown { framework: framework.to_owned(), answer }).await {
+        Some(Answer::Plain { status, reason }) => refusal(status, reason),
         _ => busy(),
     }
 }
@@ -167,6 +162,17 @@ fn json_response(query: &str, document: Value) -> Response<Body> {
     };
     let mut response = plain(StatusCode::OK, body);
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+/// What the core answered.
+fn refusal(status: u16, reason: String) -> Response<Body> {
+    plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
+}
+
+fn not_allowed(allow: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, format!("Expecting '{allow}'"));
+    response.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allow));
     response
 }
 

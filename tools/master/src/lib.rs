@@ -9,6 +9,7 @@ pub mod core;
 mod driver;
 mod http_api;
 pub mod limits;
+mod operator;
 pub mod policy;
 pub mod state;
 pub mod store;

@@ -36,3 +36,5 @@ pub const AGENT_REREGISTER_TIMEOUT_MS: u64 = 600_000;
 pub const MAX_DURATION_MS: u64 = 365 * 86_400_000;
 /// The filter of a decline that names none, in seconds.
 pub const DEFAULT_REFUSE_SECONDS: f64 = 5.0;
+/// Subscribers of the operator API; one more ends the oldest's stream (`--max_operator_event_stream_subscribers` is 1000).
+pub const MAX_WATCHERS: usize = 100;

@@ -80,6 +80,11 @@ impl Framework {
         self.info.capabilities.iter().any(|c| c.r#type == Some(capability as i32))
     }
 
+    /// Known from an agent alone so far: it has not subscribed since this master started.
+    pub fn recovered(&self) -> bool {
+        self.stream.is_none() && self.reregistered_ms.is_none()
+    }
+
     pub fn complete(&mut self, task: Task) {
         self.completed.push_back(task);
         while self.completed.len() > MAX_COMPLETED_TASKS {
@@ -99,14 +104,23 @@ impl Agent {
 }
 
 impl TaskRecord {
-    /// Adds a status to the task's short history, without its data.
-    pub fn remember(&mut self, status: &TaskStatus) {
+    /// Adds a status to the task's short history, without its data; the same state again replaces the one before.
+    /// True if that is news to who watches (`Master::updateTask`): another state, or a check's result.
+    pub fn remember(&mut self, status: &TaskStatus) -> bool {
+        use mesos_proto::mesos::task_status::Reason;
+        let checked =
+            matches!(status.reason(), Reason::TaskCheckStatusUpdated | Reason::TaskHealthCheckStatusUpdated);
+        let same = self.task.statuses.last().is_some_and(|last| last.state == status.state);
+        if same {
+            self.task.statuses.pop();
+        }
         if self.task.statuses.len() >= MAX_STATUSES {
             self.task.statuses.remove(0);
         }
         let mut status = status.clone();
         status.data = None;
         self.task.statuses.push(status);
+        checked || !same
     }
 }
 

@@ -85,17 +85,29 @@ impl MasterCore {
                 "hostname": self.config.hostname,
             },
             "cluster": self.config.cluster,
-            "flags": {
-                "agent_ping_timeout": format!("{}secs", seconds(self.config.ping_interval_ms)),
-                "max_agent_ping_timeouts": self.config.max_missed_pings.to_string(),
-                "allocation_interval": format!("{}secs", seconds(self.config.allocation_ms)),
-                "allocation_policy": self.allocator.policy_name(),
-            },
+            "flags": self.flags(),
         });
         match header {
             Value::Object(map) => map,
             _ => Map::new(),
         }
+    }
+
+    /// The settings that have a flag of Mesos' master, and this master's own.
+    pub(crate) fn flags(&self) -> BTreeMap<&'static str, String> {
+        let secs = |ms| format!("{}secs", seconds(ms));
+        BTreeMap::from([
+            ("agent_ping_timeout", secs(self.config.ping_interval_ms)),
+            ("max_agent_ping_timeouts", self.config.max_missed_pings.to_string()),
+            ("agent_reregister_timeout", secs(crate::limits::AGENT_REREGISTER_TIMEOUT_MS)),
+            ("allocation_interval", secs(self.config.allocation_ms)),
+            ("allocation_policy", self.allocator.policy_name().to_owned()),
+            ("authenticate_agents", self.config.authenticate_agents.to_string()),
+            ("ip", self.config.address.ip().to_string()),
+            ("port", self.config.address.port().to_string()),
+            ("hostname", self.config.hostname.clone()),
+            ("cluster", self.config.cluster.clone().unwrap_or_default()),
+        ])
     }
 
     fn state(&self) -> Value {
@@ -262,7 +274,7 @@ impl MasterCore {
             "capabilities": capabilities, "checkpoint": info.checkpoint(),
             "failover_timeout": info.failover_timeout(), "labels": labels(info.labels.as_ref()),
             "active": framework.stream.is_some(), "connected": framework.stream.is_some(),
-            "recovered": framework.stream.is_none() && framework.reregistered_ms.is_none(),
+            "recovered": framework.recovered(),
             "registered_time": seconds(framework.registered_ms),
             "reregistered_time": framework.reregistered_ms.map(seconds),
             "unregistered_time": 0.0,

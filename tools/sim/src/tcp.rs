@@ -57,7 +57,8 @@ impl World {
                         self.put_at(at, Happening::Event { session, event });
                     }
                 }
-                Output::Close { .. } => {}
+                // Nobody asks as an operator here.
+                Output::Close { .. } | Output::Answer { .. } | Output::OperatorEvent { .. } => {}
             }
         }
     }

@@ -224,6 +224,7 @@ impl MasterCore {
             resource_version_uuids: Vec::new(),
             launch_executor: Some(launch_executor),
         };
+        self.watch_task_added(framework, &message.task.task_id.value);
         self.count("tasks_launched");
         self.send(&pid, &message);
     }

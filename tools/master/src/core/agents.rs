@@ -93,6 +93,7 @@ impl MasterCore {
         self.index(&id, &pid);
         self.timers.insert((self.now_ms + self.config.ping_interval_ms, Timer::Ping(observer)));
         self.agents.insert(id.clone(), agent);
+        self.watch_agent_added(&id);
         self.dirty.insert(id);
     }
 
@@ -301,6 +302,7 @@ impl MasterCore {
         framework.completed.retain(|done| done.task_id.value != task_id);
         let record = TaskRecord { task: task.clone(), role: role.clone(), held: held.clone(), kill: None };
         framework.tasks.insert(task_id.clone(), record);
+        self.watch_task_added(&framework_id, &task_id);
         self.allocator.hold(&framework_id, &role, id, &held);
         if let Some(agent) = self.agents.get_mut(id) {
             agent.tasks.insert((framework_id.clone(), task_id.clone()));

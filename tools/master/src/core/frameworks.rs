@@ -74,7 +74,10 @@ impl MasterCore {
         self.event(&id, event);
         self.timers.insert((self.now_ms + self.config.heartbeat_ms.max(1), Timer::Heartbeat(stream)));
         if known {
+            self.watch_framework_updated(&id);
             self.tell_agents(&id);
+        } else {
+            self.watch_framework_added(&id);
         }
         self.dirty.extend(self.agents.keys().cloned());
     }
@@ -128,6 +131,7 @@ impl MasterCore {
             framework.info = info;
         }
         self.tell_allocator(id, &update.suppressed_roles);
+        self.watch_framework_updated(id);
         self.tell_agents(id);
         self.dirty.extend(self.agents.keys().cloned());
         Ok(())
@@ -147,6 +151,7 @@ impl MasterCore {
         self.insert_framework(id, info.clone());
         self.tell_allocator(id, &[]);
         self.await_failover(id);
+        self.watch_framework_added(id);
     }
 
     fn insert_framework(&mut self, id: &str, info: FrameworkInfo) {
@@ -250,7 +255,7 @@ impl MasterCore {
     }
 
     /// Ends a framework: its tasks are killed without updates, its id does not come back.
-    pub(super) fn remove_framework(&mut self, id: &str) {
+    pub(crate) fn remove_framework(&mut self, id: &str) {
         let agents = self.agents_of(id);
         self.rescind_framework(id, false);
         let message = ShutdownFrameworkMessage { framework_id: FrameworkId { value: id.to_owned() } };
@@ -284,6 +289,7 @@ impl MasterCore {
         }
         tracing::info!(framework = id, "framework removed");
         self.count("frameworks_removed");
+        self.watch_framework_removed(&framework.info);
         self.completed.push_back(Completed {
             id: id.to_owned(),
             name: framework.info.name,

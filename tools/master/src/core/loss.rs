@@ -101,6 +101,7 @@ impl MasterCore {
         self.unindex(id, &agent.pid);
         self.allocator.remove_agent(id);
         self.dirty.remove(id);
+        self.watch_agent_removed(id);
         self.count(match loss {
             Loss::Unreachable => "slave_unreachable_completed",
             Loss::Removed => "slave_removals",
@@ -165,6 +166,7 @@ impl MasterCore {
                     record.task.state = state as i32;
                     record.remember(&status);
                 }
+                self.watch_task_updated(&framework_id, &status, state);
                 self.update_event(&framework_id, &status);
                 self.count_end(state);
             }

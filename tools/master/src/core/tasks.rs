@@ -84,7 +84,10 @@ impl MasterCore {
                         ended = Some((record.role.clone(), held, latest));
                     }
                 }
-                record.remember(&status);
+                let latest = record.task.state();
+                if record.remember(&status) {
+                    self.watch_task_updated(&framework_id, &status, latest);
+                }
             }
             None => {
                 tracing::warn!(task = task_id, framework = framework_id, "status update for an unknown task");

@@ -4,6 +4,7 @@ mod agents;
 mod frameworks;
 mod hostile;
 mod offers;
+mod operator;
 mod recovery;
 mod support;
 mod tasks;

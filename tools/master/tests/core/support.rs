@@ -29,6 +29,9 @@ pub struct World {
     pub events: Vec<(String, Event)>,
     pub closed: Vec<String>,
     pub replies: Vec<(u64, u16, String)>,
+    /// Documents for operators, and what they are told: (streams, event).
+    pub documents: Vec<v1::master::Response>,
+    pub told: Vec<(Vec<String>, v1::master::Event)>,
     pub requests: u64,
 }
 
@@ -65,6 +68,8 @@ impl World {
             events: Vec::new(),
             closed: Vec::new(),
             replies: Vec::new(),
+            documents: Vec::new(),
+            told: Vec::new(),
             requests: 0,
         }
     }
@@ -77,6 +82,8 @@ impl World {
                 Output::Close { stream } => self.closed.push(stream),
                 Output::Reply { request, status, reason } => self.replies.push((request, status, reason)),
                 Output::Write(write) => self.commit(write),
+                Output::Answer { response, .. } => self.documents.push(*response),
+                Output::OperatorEvent { streams, event } => self.told.push((streams, *event)),
                 Output::Link(_) | Output::Subscribed { .. } => {}
             }
         }

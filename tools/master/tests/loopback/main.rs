@@ -1,5 +1,7 @@
 //! The driver on loopback: a scripted libprocess agent, a scheduler that writes raw HTTP, and peers that misbehave.
 
+mod operator;
+
 use libprocess::{Event as Lib, Transport, Upid};
 use master::{Config, Error, Handle, run};
 use mesos_proto::internal::*;
@@ -135,31 +137,24 @@ async fn get(addr: SocketAddrV4, path: &str) -> Value {
 
 const POST: &str = "POST /api/v1/scheduler HTTP/1.1";
 
-/// A subscriber that undoes chunks and RecordIO.
-struct Scheduler {
-    addr: SocketAddrV4,
+/// A subscription's stream: undoes chunks and RecordIO.
+struct Records {
     reader: BufReader<TcpStream>,
     bytes: Vec<u8>,
-    stream: String,
     json: bool,
 }
 
-impl Scheduler {
-    async fn subscribe(addr: SocketAddrV4, json: bool) -> Self {
+impl Records {
+    /// Posts a call that subscribes; the answer's headers, in lower case, and its stream.
+    async fn open(addr: SocketAddrV4, post: &str, body: &[u8], json: bool) -> (String, Self) {
         let kind = if json { "application/json" } else { "application/x-protobuf" };
-        let body = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "u", "name": "n"}}});
-        let body = if json {
-            body.to_string().into_bytes()
-        } else {
-            mesos_proto::json::from_json::<Call>(body.to_string().as_bytes()).unwrap().encode_to_vec()
-        };
         let mut reader = BufReader::new(TcpStream::connect(addr).await.unwrap());
         let head = format!(
-            "{POST}\r\nHost: {addr}\r\nContent-Type: {kind}\r\nAccept: {kind}\r\nContent-Length: {}\r\n\r\n",
+            "{post}\r\nHost: {addr}\r\nContent-Type: {kind}\r\nAccept: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         reader.write_all(head.as_bytes()).await.unwrap();
-        reader.write_all(&body).await.unwrap();
+        reader.write_all(body).await.unwrap();
         let mut headers = String::new();
         while !headers.ends_with("\r\n\r\n") {
             assert_ne!(reader.read_line(&mut headers).await.unwrap(), 0);
@@ -170,13 +165,11 @@ impl Scheduler {
             "{headers}"
         );
         assert!(lower.contains(&format!("content-type: {kind}")), "{headers}");
-        let stream =
-            lower.lines().find_map(|line| line.strip_prefix("mesos-stream-id: ")).unwrap().to_owned();
-        Self { addr, reader, bytes: Vec::new(), stream, json }
+        (lower, Self { reader, bytes: Vec::new(), json })
     }
 
     /// The next event, or none at the end of the stream.
-    async fn next(&mut self) -> Option<Event> {
+    async fn next<E: Message + Name + Default>(&mut self) -> Option<E> {
         loop {
             if let Some(at) = self.bytes.iter().position(|byte| *byte == b'\n') {
                 let length: usize = std::str::from_utf8(&self.bytes[..at]).unwrap().parse().unwrap();
@@ -185,7 +178,7 @@ impl Scheduler {
                     return Some(if self.json {
                         mesos_proto::json::from_json(&record).unwrap()
                     } else {
-                        Event::decode(record.as_slice()).unwrap()
+                        E::decode(record.as_slice()).unwrap()
                     });
                 }
             }
@@ -201,6 +194,33 @@ impl Scheduler {
             }
             self.bytes.extend_from_slice(&chunk[..size]);
         }
+    }
+}
+
+/// A call in the form that is sent.
+fn encode<C: Message + Name + Default>(call: &Value, json: bool) -> Vec<u8> {
+    let text = call.to_string().into_bytes();
+    if json { text } else { mesos_proto::json::from_json::<C>(&text).unwrap().encode_to_vec() }
+}
+
+/// A subscribed scheduler.
+struct Scheduler {
+    addr: SocketAddrV4,
+    records: Records,
+    stream: String,
+}
+
+impl Scheduler {
+    async fn subscribe(addr: SocketAddrV4, json: bool) -> Self {
+        let body = json!({"type": "SUBSCRIBE", "subscribe": {"framework_info": {"user": "u", "name": "n"}}});
+        let (headers, records) = Records::open(addr, POST, &encode::<Call>(&body, json), json).await;
+        let stream =
+            headers.lines().find_map(|line| line.strip_prefix("mesos-stream-id: ")).unwrap().to_owned();
+        Self { addr, records, stream }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        self.records.next().await
     }
 
     async fn wait(&mut self, kind: event::Type) -> Event {

@@ -1,0 +1,275 @@
+//! What the cluster looks like in the operator API's messages: agents, frameworks, executors, tasks, roles. Reads the
+//! core, never changes it.
+
+use super::{Outcome, answer};
+use crate::core::{Completed, MasterCore};
+use crate::state::{Agent, Framework, is_terminal};
+use mesos_proto::mesos;
+use mesos_proto::pool::{Pool, UNRESERVED};
+use mesos_proto::recast;
+use mesos_proto::v1::master::Response;
+use mesos_proto::v1::master::call::Type as Asked;
+use mesos_proto::v1::master::response::{
+    self, GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks, Type, get_agents, get_executors,
+    get_frameworks,
+};
+use mesos_proto::v1::{self, AgentId, FrameworkId, OfferId, Resource, Role, Task, TaskState, TimeInfo};
+use std::collections::BTreeMap;
+
+/// What is held, by the role it is allocated to.
+type ByRole<'a> = BTreeMap<&'a str, Pool>;
+
+impl MasterCore {
+    pub(super) fn cluster(&self, asked: Asked) -> Outcome {
+        let of = |kind: Type| Response { r#type: Some(kind as i32), ..Default::default() };
+        answer(match asked {
+            Asked::GetAgents => Response { get_agents: Some(self.get_agents()), ..of(Type::GetAgents) },
+            Asked::GetFrameworks => {
+                Response { get_frameworks: Some(self.get_frameworks()), ..of(Type::GetFrameworks) }
+            }
+            Asked::GetExecutors => {
+                Response { get_executors: Some(self.get_executors()), ..of(Type::GetExecutors) }
+            }
+            Asked::GetTasks => Response { get_tasks: Some(self.get_tasks()), ..of(Type::GetTasks) },
+            Asked::GetRoles => Response { get_roles: Some(self.get_roles()), ..of(Type::GetRoles) },
+            Asked::GetOperations => Response {
+                get_operations: Some(response::GetOperations { operations: Vec::new() }),
+                ..of(Type::GetOperations)
+            },
+            _ => Response { get_state: Some(self.get_state()), ..of(Type::GetState) },
+        })
+    }
+
+    /// Everything at once, as a new subscriber gets it too.
+    pub(super) fn get_state(&self) -> GetState {
+        GetState {
+            get_tasks: Some(self.get_tasks()),
+            get_executors: Some(self.get_executors()),
+            get_frameworks: Some(self.get_frameworks()),
+            get_agents: Some(self.get_agents()),
+        }
+    }
+
+    fn get_agents(&self) -> GetAgents {
+        let agents = self.agents.iter().filter_map(|(id, agent)| self.agent_message(id, agent)).collect();
+        GetAgents { agents, recovered_agents: Vec::new() }
+    }
+
+    /// An agent as subscribers and `GET_AGENTS` show it; none if it does not cast, which does not happen.
+    pub(super) fn agent_message(&self, id: &str, agent: &Agent) -> Option<get_agents::Agent> {
+        let mut info = agent.info.clone();
+        // The v1 API has no such field.
+        info.checkpoint = None;
+        let mut agent_info: v1::AgentInfo = recast(&info).ok()?;
+        agent_info.id = Some(AgentId { value: id.to_owned() });
+        agent_info.resources = shown(&agent.total, None);
+        let capability = |kind: &i32| v1::agent_info::Capability { r#type: Some(*kind) };
+        Some(get_agents::Agent {
+            agent_info,
+            active: agent.active(),
+            version: agent.version.clone(),
+            pid: Some(agent.pid.to_string()),
+            registered_time: time(agent.registered_ms),
+            reregistered_time: agent.reregistered_ms.and_then(time),
+            total_resources: shown(&agent.total, None),
+            allocated_resources: shown_by_role(&self.used_of(agent)),
+            offered_resources: shown_by_role(&self.offered_of(agent.offers.iter())),
+            capabilities: agent.capabilities.iter().map(capability).collect(),
+            deactivated: Some(false),
+            drain_info: None,
+            estimated_drain_start_time: None,
+        })
+    }
+
+    /// What tasks and executors hold of an agent.
+    fn used_of<'a>(&'a self, agent: &'a Agent) -> ByRole<'a> {
+        let records = agent
+            .tasks
+            .iter()
+            .filter_map(|(framework, task)| self.frameworks.get(framework)?.tasks.get(task))
+            .map(|record| (record.role.as_str(), &record.held));
+        let executors = agent.executors.values().map(|executor| (executor.role.as_str(), &executor.held));
+        by_role(records.chain(executors))
+    }
+
+    fn offered_of<'a>(&'a self, offers: impl Iterator<Item = &'a String>) -> ByRole<'a> {
+        let offers = offers.filter_map(|offer| self.offers.get(offer));
+        by_role(offers.map(|offer| (offer.role.as_str(), &offer.resources)))
+    }
+
+    /// What tasks and executors of a framework hold.
+    fn used_by<'a>(&'a self, id: &'a str, framework: &'a Framework) -> ByRole<'a> {
+        let records = framework.tasks.values().map(|record| (record.role.as_str(), &record.held));
+        let executors = self
+            .agents
+            .values()
+            .flat_map(|agent| &agent.executors)
+            .filter(move |((owner, _), _)| owner == id)
+            .map(|(_, executor)| (executor.role.as_str(), &executor.held));
+        by_role(records.chain(executors))
+    }
+
+    fn get_frameworks(&self) -> GetFrameworks {
+        GetFrameworks {
+            frameworks: self.frameworks.iter().filter_map(|(id, f)| self.framework_message(id, f)).collect(),
+            completed_frameworks: self.completed.iter().map(completed).collect(),
+        }
+    }
+
+    /// A framework as subscribers and `GET_FRAMEWORKS` show it; none if it does not cast, which does not happen.
+    pub(super) fn framework_message(
+        &self,
+        id: &str,
+        framework: &Framework,
+    ) -> Option<get_frameworks::Framework> {
+        let subscribed = framework.stream.is_some();
+        let offers = framework.offers.iter().filter_map(|offer| self.offer_message(id, offer)).collect();
+        Some(get_frameworks::Framework {
+            framework_info: recast(&framework.info).ok()?,
+            active: subscribed,
+            connected: subscribed,
+            registered_time: time(framework.registered_ms),
+            reregistered_time: framework.reregistered_ms.and_then(time),
+            unregistered_time: None,
+            offers,
+            allocated_resources: shown_by_role(&self.used_by(id, framework)),
+            offered_resources: shown_by_role(&self.offered_of(framework.offers.iter())),
+            recovered: framework.recovered(),
+        })
+    }
+
+    fn offer_message(&self, framework: &str, id: &str) -> Option<v1::Offer> {
+        let record = self.offers.get(id)?;
+        let agent = self.agents.get(&record.agent)?;
+        Some(v1::Offer {
+            id: OfferId { value: id.to_owned() },
+            framework_id: FrameworkId { value: framework.to_owned() },
+            agent_id: AgentId { value: record.agent.clone() },
+            hostname: agent.info.hostname.clone(),
+            resources: shown(&record.resources, Some(&record.role)),
+            attributes: agent.info.attributes.iter().filter_map(|a| recast(a).ok()).collect(),
+            allocation_info: Some(v1::resource::AllocationInfo { role: Some(record.role.clone()) }),
+            ..Default::default()
+        })
+    }
+
+    fn get_executors(&self) -> GetExecutors {
+        let all = self
+            .agents
+            .iter()
+            .flat_map(|(id, agent)| agent.executors.values().map(move |executor| (id, executor)));
+        let message = |(agent, executor): (&String, &crate::state::Executor)| {
+            Some(get_executors::Executor {
+                executor_info: recast(&executor.info).ok()?,
+                agent_id: AgentId { value: agent.clone() },
+            })
+        };
+        GetExecutors { executors: all.filter_map(message).collect() }
+    }
+
+    fn get_tasks(&self) -> GetTasks {
+        let mut all = GetTasks::default();
+        for (id, framework) in &self.frameworks {
+            for record in framework.tasks.values() {
+                let list =
+                    if is_terminal(record.task.state()) { &mut all.completed_tasks } else { &mut all.tasks };
+                list.extend(task_message(&record.task));
+            }
+            all.unreachable_tasks.extend(
+                framework.unreachable.iter().map(|(task, agent)| unreachable(id, framework, task, agent)),
+            );
+            let over = framework
+                .completed
+                .iter()
+                .filter(|task| !framework.unreachable.contains_key(&task.task_id.value));
+            all.completed_tasks.extend(over.filter_map(task_message));
+        }
+        all
+    }
+
+    fn get_roles(&self) -> response::GetRoles {
+        let mut roles: BTreeMap<&str, (Vec<FrameworkId>, Pool)> = BTreeMap::new();
+        for role in self.allocator.weights().keys() {
+            roles.entry(role).or_default();
+        }
+        for (id, framework) in &self.frameworks {
+            for role in &framework.roles {
+                roles.entry(role).or_default().0.push(FrameworkId { value: id.clone() });
+            }
+        }
+        for agent in self.agents.values() {
+            for (role, pool) in self.used_of(agent).into_iter().chain(self.offered_of(agent.offers.iter())) {
+                roles.entry(role).or_default().1.add(&pool);
+            }
+        }
+        let weight = |role: &str| self.allocator.weights().get(role).copied().unwrap_or(1.0);
+        let roles = roles.into_iter().map(|(name, (frameworks, pool))| Role {
+            name: name.to_owned(),
+            weight: weight(name),
+            frameworks,
+            resources: shown(&pool, None),
+        });
+        response::GetRoles { roles: roles.collect() }
+    }
+}
+
+fn time(ms: u64) -> Option<TimeInfo> {
+    let nanoseconds = i64::try_from(ms).ok()?.checked_mul(1_000_000)?;
+    Some(TimeInfo { nanoseconds })
+}
+
+fn by_role<'a>(held: impl Iterator<Item = (&'a str, &'a Pool)>) -> ByRole<'a> {
+    let mut all = ByRole::new();
+    for (role, pool) in held {
+        all.entry(role).or_default().add(pool);
+    }
+    all
+}
+
+fn shown_by_role(all: &ByRole<'_>) -> Vec<Resource> {
+    all.iter().flat_map(|(role, pool)| shown(pool, Some(role))).collect()
+}
+
+/// Resources as endpoints show them: the role in the old field as well as the reservation in the new one
+/// (src/common/resources_utils.cpp, `convertResourceFormat` to ENDPOINT).
+fn shown(pool: &Pool, allocated_to: Option<&str>) -> Vec<Resource> {
+    let cast = pool.to_resources(allocated_to, true).into_iter().filter_map(|resource| {
+        let mut resource: Resource = recast(&resource).ok()?;
+        let reserved = resource.reservations.last().and_then(|reservation| reservation.role.clone());
+        resource.role = Some(reserved.unwrap_or_else(|| UNRESERVED.into()));
+        Some(resource)
+    });
+    cast.collect()
+}
+
+/// A task as the v1 API has it.
+pub(super) fn task_message(task: &mesos::Task) -> Option<Task> {
+    recast(task).ok()
+}
+
+/// A task on an unreachable agent: what is still known of it, or its ids.
+fn unreachable(framework_id: &str, framework: &Framework, id: &str, agent: &str) -> Task {
+    let known = framework.completed.iter().rev().find(|task| task.task_id.value == id);
+    let mut task = known.and_then(task_message).unwrap_or_else(|| Task {
+        task_id: v1::TaskId { value: id.to_owned() },
+        framework_id: FrameworkId { value: framework_id.to_owned() },
+        agent_id: AgentId { value: agent.to_owned() },
+        ..Default::default()
+    });
+    task.state = TaskState::TaskUnreachable as i32;
+    task
+}
+
+fn completed(done: &Completed) -> get_frameworks::Framework {
+    get_frameworks::Framework {
+        framework_info: v1::FrameworkInfo {
+            id: Some(FrameworkId { value: done.id.clone() }),
+            name: done.name.clone(),
+            user: done.user.clone(),
+            ..Default::default()
+        },
+        registered_time: time(done.registered_ms),
+        unregistered_time: time(done.unregistered_ms),
+        ..Default::default()
+    }
+}

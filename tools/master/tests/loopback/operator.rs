@@ -1,0 +1,88 @@
+//! The operator API over HTTP: media types, statuses, both forms of documents, and a stream of events.
+
+use super::*;
+use mesos_proto::v1::master as api;
+
+const OPERATOR: &str = "POST /api/v1 HTTP/1.1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_answered_in_the_form_that_is_asked_for() {
+    let master = start().await;
+    let addr = master.addr;
+    let mut agent = Agent::start(addr).await;
+    agent.register().await;
+    let json = "Content-Type: application/json";
+    let call = br#"{"type": "GET_STATE"}"#;
+    for path in ["/api/v1", "/master/api/v1", "/api/v1/operator"] {
+        let head = format!("POST {path} HTTP/1.1\r\n{json}\r\nAccept: application/json");
+        let (status, head, body) = http(addr, &head, call).await;
+        assert_eq!(status, 200, "{path}");
+        assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
+        let by_json: api::Response = mesos_proto::json::from_json(&body).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\n{json}\r\nAccept: application/x-protobuf");
+        let (_, head, body) = http(addr, &head, call).await;
+        assert!(head.to_lowercase().contains("content-type: application/x-protobuf"), "{head}");
+        let by_protobuf = api::Response::decode(body.as_slice()).unwrap();
+        assert_eq!(by_json, by_protobuf);
+        assert_eq!(by_json.get_state.unwrap().get_agents.unwrap().agents[0].agent_info.hostname, "node");
+    }
+    let protobuf = encode::<api::Call>(&json!({"type": "GET_VERSION"}), false);
+    let head = format!("{OPERATOR}\r\nContent-Type: application/x-protobuf");
+    let (status, _, body) = http(addr, &head, &protobuf).await;
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &body["type"]), (200, &json!("GET_VERSION")));
+    assert_eq!(body["get_version"]["version_info"]["version"], master::MESOS_VERSION);
+
+    for (head, body, expected) in [
+        ("GET /api/v1 HTTP/1.1".to_owned(), &b""[..], 405),
+        (OPERATOR.to_owned(), b"{}", 400),
+        (format!("{OPERATOR}\r\nContent-Type: text/plain"), b"{}", 415),
+        (format!("{OPERATOR}\r\n{json}"), b"not json", 400),
+        (format!("{OPERATOR}\r\n{json}"), b"{}", 400),
+        (format!("{OPERATOR}\r\nContent-Type: application/x-protobuf"), b"\xff\xff\xff\xff", 400),
+        (format!("{OPERATOR}\r\n{json}\r\nAccept: text/html"), call, 406),
+        (format!("{OPERATOR}\r\n{json}"), br#"{"type": "UPDATE_QUOTA", "update_quota": {}}"#, 501),
+    ] {
+        let (status, _, why) = http(addr, &head, body).await;
+        assert_eq!(status, expected, "{head}");
+        assert!(!why.is_empty(), "{head}: a refusal says why");
+    }
+}
+
+async fn watch(json: bool) {
+    use api::event::Type;
+    let master = start().await;
+    let addr = master.addr;
+    let subscribe = encode::<api::Call>(&json!({"type": "SUBSCRIBE"}), json);
+    let (_, mut records) = Records::open(addr, OPERATOR, &subscribe, json).await;
+    let first: api::Event = records.next().await.unwrap();
+    assert!(first.subscribed.unwrap().get_state.unwrap().get_agents.unwrap().agents.is_empty());
+    let mut agent = Agent::start(addr).await;
+    let id = agent.register().await;
+    let search = async {
+        let mut beats = 0;
+        loop {
+            let event: api::Event = records.next().await.expect("the stream ended");
+            match event.r#type() {
+                Type::Heartbeat => beats += 1,
+                Type::AgentAdded => {
+                    assert!(beats > 0, "a heartbeat follows SUBSCRIBED at once");
+                    return event.agent_added.unwrap().agent.agent_info.id.unwrap().value;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(LIMIT, search).await.unwrap(), id);
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_watches_by_json() {
+    watch(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_watches_by_protobuf() {
+    watch(false).await;
+}

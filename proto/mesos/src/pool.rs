@@ -59,6 +59,13 @@ pub struct Pool {
     sets: BTreeMap<Key, BTreeSet<String>>,
 }
 
+/// True if a role may use what is reserved for `reserved`: everybody if that is nobody, else the role itself and the
+/// roles below it (src/common/resources.cpp, `isAllocatableTo`).
+pub fn may_use(role: &str, reserved: &str) -> bool {
+    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
+    reserved == UNRESERVED || role.strip_prefix(reserved).is_some_and(below)
+}
+
 impl Pool {
     /// Reads a list of resources. The error says which one is wrong and why.
     pub fn of(resources: &[Resource]) -> Result<Self, String> {
@@ -162,11 +169,9 @@ impl Pool {
         self.tidy();
     }
 
-    /// What a role may use: the unreserved part, its own reservations and those of the roles above it
-    /// (src/common/resources.cpp, `isAllocatableTo`).
+    /// What a role may use: the unreserved part, its own reservations and those of the roles above it.
     pub fn usable_by(&self, role: &str) -> Self {
-        let below = |above: &str| role.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'));
-        self.only(|key| key.reserved == UNRESERVED || key.reserved == role || below(&key.reserved))
+        self.only(|key| may_use(role, &key.reserved))
     }
 
     /// What the older format can say: without reservations within reservations.

@@ -12,6 +12,12 @@ pub const MAX_ROLES: usize = 64;
 pub const MAX_FILTERS: usize = 400_000;
 /// Bytes of an id (`NAME_MAX`, src/common/validation.cpp).
 pub const MAX_ID: usize = 255;
+/// Filters one framework may hold on one agent in one role; the one that ends soonest makes room.
+pub const MAX_FILTERS_PER_AGENT: usize = 16;
+/// Levels of the tree of roles; what a name has below is one level.
+pub const MAX_ROLE_DEPTH: usize = 16;
+/// Roles with a weight, and roles with a priority.
+pub const MAX_WEIGHTS: usize = 100_000;
 /// Ended tasks kept for `/state`, per framework.
 pub const MAX_COMPLETED_TASKS: usize = 200;
 /// Ended frameworks kept, so that none comes back under the same id.

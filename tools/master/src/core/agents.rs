@@ -361,6 +361,7 @@ impl MasterCore {
 fn abilities(agent: &Agent) -> Abilities {
     Abilities {
         multi_role: agent.has(slave_info::capability::Type::MultiRole),
+        hierarchical_role: agent.has(slave_info::capability::Type::HierarchicalRole),
         gpus: agent.total.quantities().milli("gpus") > 0,
     }
 }

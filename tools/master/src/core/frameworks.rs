@@ -176,6 +176,7 @@ impl MasterCore {
         let abilities = Abilities {
             multi_role: framework.has(framework_info::capability::Type::MultiRole),
             gpus: framework.has(framework_info::capability::Type::GpuResources),
+            ..Abilities::default()
         };
         let mut least = BTreeMap::new();
         for (role, filters) in &framework.info.offer_filters {

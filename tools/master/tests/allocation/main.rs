@@ -1,0 +1,8 @@
+//! The allocator: worked examples, the axioms of fair sharing, what must hold whatever happens, and Mesos' rules.
+
+#![allow(deprecated, reason = "an agent's reservations come in the old format")]
+
+mod cluster;
+mod examples;
+mod invariants;
+mod rules;

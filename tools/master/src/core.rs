@@ -6,11 +6,14 @@ mod accept;
 mod agents;
 pub(crate) mod authentication;
 mod calls;
+mod connection;
+pub(crate) mod drivers;
 mod frameworks;
 mod loss;
 mod offers;
 mod recovery;
 mod tasks;
+mod validation;
 
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
@@ -198,6 +201,8 @@ pub struct MasterCore {
     by_stream: BTreeMap<String, String>,
     /// Streams of operators, the oldest first.
     pub(crate) watchers: VecDeque<String>,
+    /// Frameworks by the actor of their driver, here or not.
+    by_driver: BTreeMap<Upid, String>,
     timers: BTreeSet<(u64, Timer)>,
     /// Agents whose free resources have changed and are to be offered before this input is done.
     dirty: BTreeSet<String>,
@@ -248,6 +253,7 @@ impl MasterCore {
             by_observer: BTreeMap::new(),
             by_stream: BTreeMap::new(),
             watchers: VecDeque::new(),
+            by_driver: BTreeMap::new(),
             timers,
             dirty: BTreeSet::new(),
             next_agent: 0,
@@ -340,11 +346,15 @@ impl MasterCore {
         if message.to != "master" {
             return self.count("messages_for_nobody");
         }
-        let Some(name) = message.name.strip_prefix("mesos.internal.") else {
-            return self.count("messages_unknown");
-        };
         let body = message.body.as_ref();
-        let done = match name {
+        let name = message.name.as_str();
+        let short = match name.strip_prefix("mesos.internal.") {
+            Some(short) => short,
+            None if name == "mesos.scheduler.Call" => name,
+            None => return self.count("messages_unknown"),
+        };
+        let done = match short {
+            "mesos.scheduler.Call" => self.driver_calls(&from, body),
             "RegisterSlaveMessage" => decode(body).map(|m| self.register_agent(from.clone(), m)),
             "ReregisterSlaveMessage" => decode(body).map(|m| self.reregister_agent(from.clone(), m)),
             "AuthenticateMessage" => decode(body).map(|m| self.authenticate(&from, &m)),
@@ -353,10 +363,13 @@ impl MasterCore {
             "StatusUpdateMessage" => decode(body).map(|m| self.status_update(&from, m)),
             "ExitedExecutorMessage" => decode(body).map(|m| self.exited_executor(&from, m)),
             "ExecutorToFrameworkMessage" => decode(body).map(|m| self.executor_message(&from, m)),
-            _ => {
-                tracing::debug!(%from, name, "message that this master does not know");
-                return self.count("messages_unknown");
-            }
+            other => match self.driver_message(&from, other, body) {
+                Some(done) => done,
+                None => {
+                    tracing::debug!(%from, name, "message that this master does not know");
+                    return self.count("messages_unknown");
+                }
+            },
         };
         if let Err(error) = done {
             tracing::warn!(%from, name, %error, "malformed message");
@@ -388,15 +401,6 @@ impl MasterCore {
     fn send_from<M: Message + Name>(&mut self, from: String, to: &Upid, message: &M) {
         let body = message.encode_to_vec();
         self.outputs.push(Output::Send { from, to: to.clone(), name: M::full_name(), body });
-    }
-
-    /// Sends an event to a framework if it is subscribed.
-    fn event(&mut self, framework: &str, event: Event) -> bool {
-        let Some(stream) = self.frameworks.get(framework).and_then(|f| f.stream.clone()) else {
-            return false;
-        };
-        self.outputs.push(Output::Event { stream, event: Box::new(event) });
-        true
     }
 }
 

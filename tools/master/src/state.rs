@@ -39,12 +39,24 @@ pub(crate) struct Executor {
     pub held: Pool,
 }
 
+/// How a framework's scheduler is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// By the stream of events that answers its SUBSCRIBE.
+    Http(String),
+    /// By messages to its actor, as older drivers have it.
+    Driver(Upid),
+}
+
 /// A framework, subscribed or not.
 pub(crate) struct Framework {
     pub info: FrameworkInfo,
     pub roles: BTreeSet<String>,
-    /// The subscriber's stream; none while it is away.
-    pub stream: Option<String>,
+    /// How it is reached, or was when it was here; none if only an agent or the store has told of it.
+    pub link: Option<Link>,
+    pub connected: bool,
+    /// It is here and wants offers.
+    pub active: bool,
     pub registered_ms: u64,
     pub reregistered_ms: Option<u64>,
     pub unregistered_ms: u64,
@@ -80,9 +92,22 @@ impl Framework {
         self.info.capabilities.iter().any(|c| c.r#type == Some(capability as i32))
     }
 
-    /// Known from an agent alone so far: it has not subscribed since this master started.
+    /// Its scheduler, if it is here.
+    pub fn scheduler(&self) -> Option<&Link> {
+        self.link.as_ref().filter(|_| self.connected)
+    }
+
+    /// Not here since this master started; only an agent or the store has told of it.
     pub fn recovered(&self) -> bool {
-        self.stream.is_none() && self.reregistered_ms.is_none()
+        self.link.is_none()
+    }
+
+    /// Its address as agents are told, for messages that need not pass the master.
+    pub fn pid(&self) -> String {
+        match &self.link {
+            Some(Link::Driver(pid)) => pid.to_string(),
+            _ => crate::core::drivers::NOBODY.into(),
+        }
     }
 
     pub fn complete(&mut self, task: Task) {

@@ -273,8 +273,7 @@ impl MasterCore {
             "role": framework.roles.first(), "roles": framework.roles,
             "capabilities": capabilities, "checkpoint": info.checkpoint(),
             "failover_timeout": info.failover_timeout(), "labels": labels(info.labels.as_ref()),
-            "active": framework.stream.is_some(), "connected": framework.stream.is_some(),
-            "recovered": framework.recovered(),
+            "active": framework.active, "connected": framework.connected, "recovered": framework.recovered(),
             "registered_time": seconds(framework.registered_ms),
             "reregistered_time": framework.reregistered_ms.map(seconds),
             "unregistered_time": 0.0,
@@ -316,7 +315,7 @@ impl MasterCore {
         put("slaves_disconnected", count(self.agents.len() - connected));
         put("slaves_inactive", count(self.agents.len() - connected));
         put("slaves_unreachable", count(self.unreachable.len()));
-        let subscribed = self.frameworks.values().filter(|framework| framework.stream.is_some()).count();
+        let subscribed = self.frameworks.values().filter(|framework| framework.connected).count();
         put("frameworks_connected", count(subscribed));
         put("frameworks_active", count(subscribed));
         put("frameworks_disconnected", count(self.frameworks.len() - subscribed));

@@ -1,7 +1,6 @@
 //! Offers accepted: what may be launched and what not (src/master/master.cpp `accept`, `_accept`;
 //! src/master/validation.cpp).
 
-use super::frameworks::refuse_ms;
 use super::{MasterCore, valid_id};
 use crate::limits::MAX_TASKS_PER_FRAMEWORK;
 use crate::state::{Executor, OfferRecord, TaskRecord, is_terminal};
@@ -24,24 +23,6 @@ struct Purse {
 }
 
 impl MasterCore {
-    pub(super) fn filter_until(&self, filters: Option<&v1::Filters>) -> u64 {
-        let seconds = filters.and_then(|filters| filters.refuse_seconds);
-        self.now_ms + refuse_ms(seconds, self.config.allocation_ms)
-    }
-
-    pub(super) fn give_back(
-        &mut self,
-        framework: &str,
-        role: &str,
-        agent: &str,
-        resources: Pool,
-        until: u64,
-    ) {
-        self.allocator.recover(framework, role, agent, &resources);
-        self.allocator.filter(framework, role, agent, resources, until);
-        self.dirty.insert(agent.to_owned());
-    }
-
     pub(super) fn accept(&mut self, framework: &str, accept: call::Accept) {
         let until = self.filter_until(accept.filters.as_ref());
         let purse = self.open_purse(framework, &accept.offer_ids);
@@ -219,7 +200,7 @@ impl MasterCore {
         let message = RunTaskMessage {
             framework_id: Some(owner),
             framework: owner_record.info.clone(),
-            pid: Some(super::tasks::HTTP_SCHEDULER_PID.into()),
+            pid: Some(owner_record.pid()),
             task,
             resource_version_uuids: Vec::new(),
             launch_executor: Some(launch_executor),

@@ -324,7 +324,7 @@ impl MasterCore {
                 let info = framework.info.clone();
                 let message = UpdateFrameworkMessage {
                     framework_id,
-                    pid: Some(super::tasks::HTTP_SCHEDULER_PID.into()),
+                    pid: Some(framework.pid()),
                     framework_info: Some(info),
                 };
                 self.send(to, &message);

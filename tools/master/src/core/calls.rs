@@ -1,113 +1,99 @@
 //! Schedulers' calls: who may make which, and where they go (src/master/http.cpp `scheduler`).
 
-use super::MasterCore;
+use super::frameworks::Arrival;
+use super::{MasterCore, validation};
+use crate::state::Link;
 use mesos_proto::mesos::FrameworkInfo;
 use mesos_proto::recast;
 use mesos_proto::v1::scheduler::{Call, call};
 
+/// What a call over HTTP is refused with: a status and a text.
+type Refusal = (u16, String);
+
+fn bad(why: impl Into<String>) -> Refusal {
+    (400, why.into())
+}
+
 impl MasterCore {
+    /// Takes a call that came over HTTP.
     pub(super) fn call(&mut self, request: u64, stream: Option<String>, fresh: String, call: Call) {
-        use call::Type;
         self.count("scheduler_calls");
-        let refused = |this: &mut Self, status, why: &str| {
-            this.count("scheduler_calls_refused");
-            this.reply(request, status, why);
-        };
-        if call.r#type() == Type::Subscribe {
-            let Some(subscribe) = call.subscribe else {
-                return refused(
-                    self,
-                    400,
-                    "Failed to validate scheduler::Call: Expecting 'subscribe' to be present",
-                );
-            };
-            if stream.is_some() {
-                let why = "Subscribe calls should not include the 'Mesos-Stream-Id' header";
-                return refused(self, 400, why);
-            }
-            let Ok(info) = recast::<_, FrameworkInfo>(&subscribe.framework_info) else {
-                return refused(self, 400, "Failed to read 'framework_info'");
-            };
-            // No id and an empty one are the same.
-            let outer = call.framework_id.map(|id| id.value).filter(|id| !id.is_empty());
-            let inner = info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
-            if outer != inner {
-                let why = "Failed to validate scheduler::Call: 'framework_id' differs from 'subscribe.framework_info.id'";
-                return refused(self, 400, why);
-            }
-            return self.subscribe(request, fresh, info, subscribe.suppressed_roles);
+        if let Err(why) = validation::call(&call) {
+            self.count("scheduler_calls_refused");
+            return self.reply(request, 400, &format!("Failed to validate scheduler::Call: {why}"));
         }
-        let Some(id) = call.framework_id.as_ref().map(|id| id.value.clone()) else {
-            let why = "Failed to validate scheduler::Call: Expecting 'framework_id' to be present";
-            return refused(self, 400, why);
+        let done = match call.r#type() {
+            call::Type::Subscribe if stream.is_some() => {
+                Err(bad("Subscribe calls should not include the 'Mesos-Stream-Id' header"))
+            }
+            call::Type::Subscribe => match self.subscribe_call(request, fresh, call) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            _ => self.caller(&call, stream.as_deref()).and_then(|framework| self.perform(&framework, call)),
         };
-        let Some(framework) = self.frameworks.get(&id) else {
-            return refused(self, 400, "Framework cannot be found");
-        };
-        let Some(current) = &framework.stream else {
-            return refused(self, 403, "Framework is not subscribed");
+        match done {
+            Ok(status) => self.reply(request, status, ""),
+            Err((status, why)) => {
+                self.count("scheduler_calls_refused");
+                self.reply(request, status, &why);
+            }
+        }
+    }
+
+    fn subscribe_call(&mut self, request: u64, stream: String, call: Call) -> Result<(), Refusal> {
+        let subscribe = call.subscribe.unwrap_or_default();
+        let info = recast::<_, FrameworkInfo>(&subscribe.framework_info)
+            .map_err(|_| bad("Failed to read 'framework_info'"))?;
+        let arrival = Arrival::Http { request, stream };
+        self.subscribe(arrival, info, subscribe.suppressed_roles, subscribe.offer_constraints);
+        Ok(())
+    }
+
+    /// The framework that makes a call on a stream.
+    fn caller(&self, call: &Call, stream: Option<&str>) -> Result<String, Refusal> {
+        let id = call.framework_id.as_ref().map(|id| id.value.as_str()).unwrap_or_default();
+        let framework = self.frameworks.get(id).ok_or_else(|| bad("Framework cannot be found"))?;
+        let current = match framework.scheduler() {
+            None => return Err((403, "Framework is not subscribed".into())),
+            Some(Link::Driver(_)) => return Err((403, "Framework is not connected via HTTP".into())),
+            Some(Link::Http(current)) => current,
         };
         match stream {
-            None => {
-                let why = "All non-subscribe calls should include the 'Mesos-Stream-Id' header";
-                return refused(self, 400, why);
-            }
-            Some(stream) if stream != *current => {
-                let why = "The stream ID included in this request didn't match the stream ID currently associated \
-                           with the framework";
-                return refused(self, 400, why);
-            }
-            Some(_) => {}
+            None => Err(bad("All non-subscribe calls should include the 'Mesos-Stream-Id' header")),
+            Some(stream) if stream != current => Err(bad(format!(
+                "The stream ID '{stream}' included in this request didn't match the stream ID currently \
+                 associated with framework ID {id}"
+            ))),
+            Some(_) => Ok(id.to_owned()),
         }
-        let kind = call.r#type();
-        let done = match kind {
-            Type::Teardown => {
-                self.remove_framework(&id);
-                true
+    }
+
+    /// Does what a framework asks for: the HTTP status, or why not.
+    pub(super) fn perform(&mut self, id: &str, call: Call) -> Result<u16, Refusal> {
+        use call::Type;
+        validation::call(&call).map_err(bad)?;
+        match call.r#type() {
+            Type::Teardown => self.remove_framework(id),
+            Type::Accept => self.accept(id, call.accept.unwrap_or_default()),
+            Type::Decline => self.decline(id, call.decline.unwrap_or_default()),
+            Type::Revive => self.revive(id, &call.revive.unwrap_or_default().roles),
+            Type::Suppress => self.suppress(id, &call.suppress.unwrap_or_default().roles),
+            Type::Kill => self.kill(id, call.kill.unwrap_or_default()),
+            Type::Shutdown => self.shutdown_executor(id, call.shutdown.unwrap_or_default()),
+            Type::Acknowledge => self.acknowledge(id, call.acknowledge.unwrap_or_default()),
+            Type::Reconcile => self.reconcile(id, call.reconcile.unwrap_or_default()),
+            Type::Message => self.message_to_executor(id, call.message.unwrap_or_default()),
+            Type::UpdateFramework => {
+                self.update_framework(id, call.update_framework.unwrap_or_default()).map_err(bad)?;
+                return Ok(200);
             }
-            Type::Accept => call.accept.map(|accept| self.accept(&id, accept)).is_some(),
-            Type::Decline => call.decline.map(|decline| self.decline(&id, decline)).is_some(),
-            Type::Revive => {
-                let roles = call.revive.map(|revive| revive.roles).unwrap_or_default();
-                self.allocator.revive(&id, &roles);
-                self.dirty.extend(self.agents.keys().cloned());
-                true
-            }
-            Type::Suppress => {
-                let roles = call.suppress.map(|suppress| suppress.roles).unwrap_or_default();
-                self.allocator.suppress(&id, &roles);
-                true
-            }
-            Type::Kill => call.kill.map(|kill| self.kill(&id, kill)).is_some(),
-            Type::Shutdown => call.shutdown.map(|shutdown| self.shutdown_executor(&id, shutdown)).is_some(),
-            Type::Acknowledge => call.acknowledge.map(|ack| self.acknowledge(&id, ack)).is_some(),
-            Type::Reconcile => call.reconcile.map(|reconcile| self.reconcile(&id, reconcile)).is_some(),
-            Type::Message => call.message.map(|message| self.message_to_executor(&id, message)).is_some(),
-            Type::UpdateFramework => match call.update_framework {
-                Some(update) => match self.update_framework(&id, update) {
-                    Ok(()) => {
-                        return self.reply(request, 200, "");
-                    }
-                    Err(why) => return refused(self, 400, &why),
-                },
-                None => false,
-            },
-            // Nothing here makes inverse offers or offer operations with feedback; requests were never acted upon.
-            Type::Request
-            | Type::AcceptInverseOffers
-            | Type::DeclineInverseOffers
-            | Type::AcknowledgeOperationStatus
-            | Type::ReconcileOperations => true,
-            Type::Unknown | Type::Subscribe => return refused(self, 501, "Unknown call"),
-        };
-        if done {
-            self.reply(request, 202, "");
-        } else {
-            let why = format!(
-                "Failed to validate scheduler::Call: nothing in the field for {}",
-                kind.as_str_name()
-            );
-            refused(self, 400, &why);
+            // No allocator of Mesos acts on it, nor does this one.
+            Type::Request => self.count("resource_requests"),
+            Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
+            Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {}
+            Type::Unknown | Type::Subscribe => return Err((501, "Unknown call".into())),
         }
+        Ok(202)
     }
 }

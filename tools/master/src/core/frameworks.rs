@@ -1,85 +1,143 @@
-//! Frameworks: subscription, failover, removal (src/master/master.cpp `subscribe`,
+//! Frameworks: subscription, failover, update, removal (src/master/master.cpp `subscribe`, `updateFramework`,
 //! `removeFramework`).
 
-use super::{Completed, MasterCore, Output, Timer, valid_id};
+use super::{Completed, MasterCore, Output, valid_id, validation};
 use crate::allocator::Abilities;
-use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_DURATION_MS, MAX_FRAMEWORKS, MAX_ROLES};
-use crate::state::Framework;
+use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_FRAMEWORKS, MAX_ROLES};
+use crate::state::{Framework, Link};
+use libprocess::Upid;
 use mesos_proto::internal::{ShutdownFrameworkMessage, UpdateFrameworkMessage};
 use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo, framework_info};
 use mesos_proto::pool::UNRESERVED;
 use mesos_proto::recast;
-use mesos_proto::resources::{Scalars, milli};
-use mesos_proto::v1::scheduler::{Event, call, event};
+use mesos_proto::resources::Scalars;
+use mesos_proto::v1::scheduler::{OfferConstraints, call};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Where a subscription comes from.
+pub(super) enum Arrival {
+    /// A call over HTTP, to be answered with a new stream.
+    Http { request: u64, stream: String },
+    /// An actor. With `force` it takes the place of another.
+    Driver { pid: Upid, force: bool },
+}
 
 impl MasterCore {
     pub(super) fn subscribe(
         &mut self,
-        request: u64,
-        stream: String,
+        arrival: Arrival,
         mut info: FrameworkInfo,
         suppressed: Vec<String>,
+        _constraints: Option<OfferConstraints>,
     ) {
-        self.outputs.push(Output::Subscribed { request, stream: stream.clone() });
+        let (link, force) = match arrival {
+            Arrival::Http { request, stream } => {
+                self.outputs.push(Output::Subscribed { request, stream: stream.clone() });
+                (Link::Http(stream), true)
+            }
+            Arrival::Driver { pid, force } => (Link::Driver(pid), force),
+        };
         let given = info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        if let Link::Driver(pid) = &link
+            && let Err(why) = self.driver_principal(pid, &mut info)
+        {
+            return self.refuse_framework(&link, &info, &why);
+        }
         if let Err(why) = self.may_subscribe(given.as_deref(), &info, &suppressed) {
-            tracing::warn!(framework = info.name, why, "subscription refused");
-            self.count("subscriptions_refused");
-            return self.end_stream(stream, &why);
+            return self.refuse_framework(&link, &info, &why);
+        }
+        if let Link::Driver(pid) = &link
+            && let Some(known) = self.by_driver.get(pid).cloned()
+        {
+            match &given {
+                None => return self.say_registered(&known, true),
+                Some(id) if *id != known => {
+                    tracing::warn!(framework = known, %pid, "already connected; another cannot be from there");
+                    return self.count("subscriptions_refused");
+                }
+                Some(_) => {}
+            }
         }
         let id = given.unwrap_or_else(|| self.new_framework_id());
         info.id = Some(FrameworkId { value: id.clone() });
-        let roles = roles_of(&info);
-        let known = self.frameworks.contains_key(&id);
-        if known {
-            // Another instance takes over, or the same one comes back.
-            let old = self.frameworks.get_mut(&id).and_then(|framework| framework.stream.take());
-            if let Some(old) = old {
-                self.by_stream.remove(&old);
-                self.end_stream(old, "Framework failed over");
+        let known = match self.frameworks.get(&id) {
+            None => None,
+            Some(framework) => {
+                validation::preserve(&framework.info, &mut info);
+                if let Err(why) = validation::framework_update(&framework.info, &info) {
+                    return self.refuse_framework(&link, &info, &why);
+                }
+                if !framework.recovered() && !force && framework.link.as_ref() != Some(&link) {
+                    return self.refuse_framework(&link, &info, "Framework failed over");
+                }
+                Some(!framework.recovered())
             }
-            self.rescind_framework(&id, false);
-        } else {
-            self.insert_framework(&id, info.clone());
-        }
-        if let Some(framework) = self.frameworks.get_mut(&id) {
-            framework.info = info.clone();
-            framework.roles.clone_from(&roles);
-            framework.stream = Some(stream.clone());
-            framework.failover_ms = None;
-            if known {
-                framework.reregistered_ms = Some(self.now_ms);
-            } else {
-                framework.registered_ms = self.now_ms;
+        };
+        self.admit_framework(&id, info, &suppressed, link, known, force);
+    }
+
+    /// `known`: none if the framework is new, else whether it has been here since this master started.
+    fn admit_framework(
+        &mut self,
+        id: &str,
+        info: FrameworkInfo,
+        suppressed: &[String],
+        link: Link,
+        known: Option<bool>,
+        force: bool,
+    ) {
+        match known {
+            None => self.insert_framework(id, info),
+            // An actor that says again that it is here has to hear which of its offers are none any more.
+            Some(_) => {
+                self.rescind_framework(id, !force);
+                self.change_framework(id, info);
             }
         }
-        self.by_stream.insert(stream.clone(), id.clone());
-        self.tell_allocator(&id, &suppressed);
+        if let Some(framework) = self.frameworks.get_mut(id) {
+            match known {
+                None => framework.registered_ms = self.now_ms,
+                Some(_) => framework.reregistered_ms = Some(self.now_ms),
+            }
+        }
+        self.connect(id, link.clone());
+        self.tell_allocator(id, suppressed);
         // What it refused before it went away says nothing about now.
-        self.allocator.set_framework_active(&id, false);
-        self.allocator.set_framework_active(&id, true);
-        tracing::info!(framework = id, name = info.name, failover = known, "framework subscribed");
+        self.allocator.set_framework_active(id, false);
+        self.allocator.set_framework_active(id, true);
+        tracing::info!(framework = id, failover = known.is_some(), "framework subscribed");
         self.count("subscriptions");
-        let subscribed = event::Subscribed {
-            framework_id: mesos_proto::v1::FrameworkId { value: id.clone() },
-            heartbeat_interval_seconds: Some(self.config.heartbeat_ms as f64 / 1000.0),
-            master_info: recast(&self.master_info()).ok(),
-        };
-        let event = Event {
-            r#type: Some(event::Type::Subscribed as i32),
-            subscribed: Some(subscribed),
-            ..Default::default()
-        };
-        self.event(&id, event);
-        self.timers.insert((self.now_ms + self.config.heartbeat_ms.max(1), Timer::Heartbeat(stream)));
-        if known {
-            self.watch_framework_updated(&id);
-            self.tell_agents(&id);
+        self.say_registered(id, force || known != Some(true));
+        if let Link::Http(stream) = link {
+            self.heartbeat_later(stream);
+        }
+        if known.is_some() {
+            self.watch_framework_updated(id);
+            self.tell_agents(id);
         } else {
-            self.watch_framework_added(&id);
+            self.watch_framework_added(id);
         }
         self.dirty.extend(self.agents.keys().cloned());
+    }
+
+    fn refuse_framework(&mut self, link: &Link, info: &FrameworkInfo, why: &str) {
+        tracing::warn!(framework = info.name, why, "subscription refused");
+        self.count("subscriptions_refused");
+        self.dismiss(link, why);
+    }
+
+    /// A driver that has proved to be somebody is that one (`validateFrameworkAuthentication`).
+    fn driver_principal(&self, pid: &Upid, info: &mut FrameworkInfo) -> Result<(), String> {
+        let Some(proved) = self.authenticated.get(pid) else { return Ok(()) };
+        match &info.principal {
+            Some(said) if said != proved => {
+                Err(format!("Framework principal '{said}' does not match authenticated principal '{proved}'"))
+            }
+            _ => {
+                info.principal = Some(proved.clone());
+                Ok(())
+            }
+        }
     }
 
     fn may_subscribe(
@@ -88,53 +146,73 @@ impl MasterCore {
         info: &FrameworkInfo,
         suppressed: &[String],
     ) -> Result<(), String> {
-        let roles = roles_of(info);
-        if let Some(role) = roles.iter().find(|role| !valid_role(role)) {
-            return Err(format!("'{role}' is not a valid role"));
+        validation::framework_info(info)?;
+        if id.is_some_and(|id| self.completed.iter().any(|done| done.id == id)) {
+            return Err("Framework has been removed".into());
         }
-        if roles.len() > MAX_ROLES {
-            return Err(format!("more than {MAX_ROLES} roles"));
-        }
-        if let Some(role) = suppressed.iter().find(|role| !roles.contains(*role)) {
-            return Err(format!("suppressed role '{role}' is not one of the framework's"));
-        }
-        if !info.failover_timeout().is_finite() || info.failover_timeout() < 0.0 {
-            return Err(format!("invalid failover timeout {}", info.failover_timeout()));
-        }
-        if let Some(id) = id {
-            if !valid_id(id) {
-                return Err("invalid framework id".into());
-            }
-            if self.completed.iter().any(|done| done.id == id) {
-                return Err("Framework has been removed".into());
-            }
-            if self.frameworks.contains_key(id) {
-                return Ok(());
-            }
-        }
-        if self.frameworks.len() >= MAX_FRAMEWORKS {
-            return Err("too many frameworks".into());
+        validation::suppressed(&validation::roles_of(info), suppressed)?;
+        if id.is_none_or(|id| !self.frameworks.contains_key(id)) && self.frameworks.len() >= MAX_FRAMEWORKS {
+            return Err("too many frameworks; tear one down first".into());
         }
         Ok(())
     }
 
     pub(super) fn update_framework(&mut self, id: &str, update: call::UpdateFramework) -> Result<(), String> {
-        let mut info: FrameworkInfo = recast(&update.framework_info)
-            .map_err(|error| format!("Failed to read 'framework_info': {error}"))?;
-        if info.id.as_ref().is_some_and(|given| given.value != id) {
-            return Err("'framework_id' differs from 'update_framework.framework_info.id'".into());
-        }
-        info.id = Some(FrameworkId { value: id.to_owned() });
-        self.may_subscribe(Some(id), &info, &update.suppressed_roles)?;
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.roles = roles_of(&info);
-            framework.info = info;
-        }
+        let info: FrameworkInfo = recast(&update.framework_info)
+            .map_err(|error| format!("Supplied FrameworkInfo is not valid: {error}"))?;
+        validation::framework_info(&info)
+            .map_err(|why| format!("Supplied FrameworkInfo is not valid: {why}"))?;
+        let Some(framework) = self.frameworks.get(id) else { return Err("Framework cannot be found".into()) };
+        validation::framework_update(&framework.info, &info)
+            .map_err(|why| format!("FrameworkInfo update is not valid: {why}"))?;
+        validation::suppressed(&validation::roles_of(&info), &update.suppressed_roles)
+            .map_err(|why| format!("'UpdateFramework' call is not valid: {why}"))?;
+        let changed = framework.info != info;
+        self.change_framework(id, info);
         self.tell_allocator(id, &update.suppressed_roles);
-        self.watch_framework_updated(id);
-        self.tell_agents(id);
+        if changed {
+            self.watch_framework_updated(id);
+            self.tell_agents(id);
+        }
         self.dirty.extend(self.agents.keys().cloned());
         Ok(())
+    }
+
+    /// Takes what a framework says of itself now. Offers for roles that it has no more are withdrawn.
+    fn change_framework(&mut self, id: &str, info: FrameworkInfo) {
+        let Some(framework) = self.frameworks.get_mut(id) else { return };
+        framework.roles = validation::roles_of(&info);
+        framework.info = info;
+        let roles = framework.roles.clone();
+        let stale =
+            |offer: &&String| self.offers.get(*offer).is_some_and(|offer| !roles.contains(&offer.role));
+        let stale: Vec<_> = framework.offers.iter().filter(stale).cloned().collect();
+        stale.iter().for_each(|offer| self.rescind(offer, true));
+    }
+
+    pub(super) fn revive(&mut self, id: &str, roles: &[String]) {
+        if self.own_roles(id, roles) {
+            self.allocator.revive(id, roles);
+            self.dirty.extend(self.agents.keys().cloned());
+        }
+    }
+
+    pub(super) fn suppress(&mut self, id: &str, roles: &[String]) {
+        if self.own_roles(id, roles) {
+            self.allocator.suppress(id, roles);
+        }
+    }
+
+    /// True if all of these are roles of the framework; else the call is dropped, as Mesos drops it.
+    fn own_roles(&mut self, id: &str, roles: &[String]) -> bool {
+        let known = self.frameworks.get(id).map(|framework| &framework.roles);
+        let alien = roles.iter().find(|role| !known.is_some_and(|known| known.contains(*role)));
+        if let Some(role) = alien {
+            let why = validation::valid_role(role).err().unwrap_or("not one of the framework's roles".into());
+            tracing::warn!(framework = id, role, why, "call for a role dropped");
+            self.count("scheduler_calls_dropped");
+        }
+        alien.is_none()
     }
 
     /// A framework that an agent reports; it may come back.
@@ -143,7 +221,7 @@ impl MasterCore {
         if known
             || !valid_id(id)
             || self.frameworks.len() >= MAX_FRAMEWORKS
-            || roles_of(info).len() > MAX_ROLES
+            || validation::roles_of(info).len() > MAX_ROLES
         {
             return;
         }
@@ -156,9 +234,11 @@ impl MasterCore {
 
     fn insert_framework(&mut self, id: &str, info: FrameworkInfo) {
         let framework = Framework {
-            roles: roles_of(&info),
+            roles: validation::roles_of(&info),
             info,
-            stream: None,
+            link: None,
+            connected: false,
+            active: false,
             registered_ms: self.now_ms,
             reregistered_ms: None,
             unregistered_ms: 0,
@@ -199,7 +279,7 @@ impl MasterCore {
         let Some(framework) = self.frameworks.get(id) else { return };
         let message = UpdateFrameworkMessage {
             framework_id: FrameworkId { value: id.to_owned() },
-            pid: Some(super::tasks::HTTP_SCHEDULER_PID.into()),
+            pid: Some(framework.pid()),
             framework_info: Some(framework.info.clone()),
         };
         for pid in self.agents_of(id) {
@@ -215,44 +295,6 @@ impl MasterCore {
         ids.extend(executors.map(|(id, _)| id.as_str()));
         let connected = |id: &str| self.agents.get(id).filter(|agent| agent.connected);
         ids.into_iter().filter_map(|id| connected(id).map(|agent| agent.pid.clone())).collect()
-    }
-
-    pub(super) fn heartbeat(&mut self, stream: String) {
-        if !self.by_stream.contains_key(&stream) {
-            return;
-        }
-        let event = Event { r#type: Some(event::Type::Heartbeat as i32), ..Default::default() };
-        self.outputs.push(Output::Event { stream: stream.clone(), event: Box::new(event) });
-        self.timers.insert((self.now_ms + self.config.heartbeat_ms.max(1), Timer::Heartbeat(stream)));
-    }
-
-    pub(super) fn stream_closed(&mut self, stream: &str) {
-        let Some(id) = self.by_stream.remove(stream) else { return };
-        let Some(framework) = self.frameworks.get_mut(&id) else { return };
-        framework.stream = None;
-        tracing::info!(framework = id, "framework disconnected");
-        self.allocator.set_framework_active(&id, false);
-        self.rescind_framework(&id, false);
-        self.await_failover(&id);
-    }
-
-    fn await_failover(&mut self, id: &str) {
-        let Some(framework) = self.frameworks.get_mut(id) else { return };
-        let seconds = framework.info.failover_timeout();
-        let timeout = if seconds.is_finite() { (seconds.max(0.0) * 1000.0) as u64 } else { 0 };
-        let due = self.now_ms + timeout.min(MAX_DURATION_MS);
-        framework.failover_ms = Some(due);
-        self.timers.insert((due, Timer::Failover(id.to_owned())));
-    }
-
-    fn end_stream(&mut self, stream: String, why: &str) {
-        let event = Event {
-            r#type: Some(event::Type::Error as i32),
-            error: Some(event::Error { message: why.to_owned() }),
-            ..Default::default()
-        };
-        self.outputs.push(Output::Event { stream: stream.clone(), event: Box::new(event) });
-        self.outputs.push(Output::Close { stream });
     }
 
     /// Ends a framework: its tasks are killed without updates, its id does not come back.
@@ -284,9 +326,11 @@ impl MasterCore {
         let Some(mut framework) = self.frameworks.remove(id) else { return };
         framework.unregistered_ms = self.now_ms;
         self.allocator.remove_framework(id);
-        if let Some(stream) = framework.stream {
-            self.by_stream.remove(&stream);
-            self.outputs.push(Output::Close { stream });
+        if let Some(link) = framework.link {
+            self.forget_link(&link);
+            if let Link::Http(stream) = link {
+                self.outputs.push(Output::Close { stream });
+            }
         }
         tracing::info!(framework = id, "framework removed");
         self.count("frameworks_removed");
@@ -330,35 +374,4 @@ impl MasterCore {
             ..Default::default()
         }
     }
-}
-
-/// A framework's roles: `roles` if it can have several, else `role`.
-fn roles_of(info: &FrameworkInfo) -> BTreeSet<String> {
-    let multi = framework_info::capability::Type::MultiRole as i32;
-    if info.capabilities.iter().any(|capability| capability.r#type == Some(multi)) {
-        info.roles.iter().cloned().collect()
-    } else {
-        BTreeSet::from([info.role().to_owned()])
-    }
-}
-
-/// src/common/roles.cpp, `validate`.
-fn valid_role(role: &str) -> bool {
-    role == UNRESERVED
-        || role.len() <= crate::limits::MAX_ID
-            && role.split('/').all(|part| {
-                !part.is_empty()
-                    && part != "."
-                    && part != ".."
-                    && part != UNRESERVED
-                    && !part.starts_with('-')
-                    && !part.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\')
-            })
-}
-
-/// An amount of seconds as a filter takes it: 5 s for what is negative or no number, at most a year.
-pub(super) fn refuse_ms(seconds: Option<f64>, least_ms: u64) -> u64 {
-    let seconds = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(crate::limits::DEFAULT_REFUSE_SECONDS);
-    let wanted = u64::try_from(milli(seconds.min(MAX_DURATION_MS as f64 / 1000.0))).unwrap_or(0);
-    wanted.clamp(least_ms, MAX_DURATION_MS)
 }

@@ -26,6 +26,7 @@ impl MasterCore {
         for id in ids {
             self.disconnect(&id);
         }
+        self.drivers_exited(address);
     }
 
     fn disconnect(&mut self, id: &str) {

@@ -2,10 +2,12 @@
 //! `rescindOffer`).
 
 use super::MasterCore;
-use crate::limits::MAX_OFFERS_PER_EVENT;
+use crate::limits::{DEFAULT_REFUSE_SECONDS, MAX_DURATION_MS, MAX_OFFERS_PER_EVENT};
 use crate::state::OfferRecord;
 use mesos_proto::mesos::framework_info;
+use mesos_proto::pool::Pool;
 use mesos_proto::recast;
+use mesos_proto::resources::milli;
 use mesos_proto::v1;
 use mesos_proto::v1::scheduler::{Event, call, event};
 use std::collections::BTreeMap;
@@ -99,7 +101,7 @@ impl MasterCore {
         Some(record)
     }
 
-    fn rescind(&mut self, id: &str, tell: bool) {
+    pub(super) fn rescind(&mut self, id: &str, tell: bool) {
         let Some(record) = self.take_offer(id) else { return };
         self.allocator.recover(&record.framework, &record.role, &record.agent, &record.resources);
         self.dirty.insert(record.agent);
@@ -127,6 +129,24 @@ impl MasterCore {
         offers.iter().for_each(|offer| self.rescind(offer, tell));
     }
 
+    pub(super) fn filter_until(&self, filters: Option<&v1::Filters>) -> u64 {
+        let seconds = filters.and_then(|filters| filters.refuse_seconds);
+        self.now_ms + refuse_ms(seconds, self.config.allocation_ms)
+    }
+
+    pub(super) fn give_back(
+        &mut self,
+        framework: &str,
+        role: &str,
+        agent: &str,
+        resources: Pool,
+        until: u64,
+    ) {
+        self.allocator.recover(framework, role, agent, &resources);
+        self.allocator.filter(framework, role, agent, resources, until);
+        self.dirty.insert(agent.to_owned());
+    }
+
     pub(super) fn decline(&mut self, framework: &str, decline: call::Decline) {
         let until = self.filter_until(decline.filters.as_ref());
         for offer in decline.offer_ids {
@@ -138,4 +158,11 @@ impl MasterCore {
             self.give_back(framework, &record.role, &record.agent, record.resources, until);
         }
     }
+}
+
+/// An amount of seconds as a filter takes it: 5 s for what is negative or no number, at most a year.
+fn refuse_ms(seconds: Option<f64>, least_ms: u64) -> u64 {
+    let seconds = seconds.filter(|seconds| *seconds >= 0.0).unwrap_or(DEFAULT_REFUSE_SECONDS);
+    let wanted = u64::try_from(milli(seconds.min(MAX_DURATION_MS as f64 / 1000.0))).unwrap_or(0);
+    wanted.clamp(least_ms, MAX_DURATION_MS)
 }

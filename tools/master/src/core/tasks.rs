@@ -16,9 +16,6 @@ use mesos_proto::recast;
 use mesos_proto::v1::scheduler::{Event, call, event};
 use mesos_proto::v1::{self};
 
-/// How the master names a scheduler that has no libprocess address.
-pub(super) const HTTP_SCHEDULER_PID: &str = "@0.0.0.0:0";
-
 impl MasterCore {
     /// Sends an UPDATE event.
     pub(super) fn update_event(&mut self, framework: &str, status: &TaskStatus) -> bool {

@@ -122,12 +122,11 @@ impl MasterCore {
         id: &str,
         framework: &Framework,
     ) -> Option<get_frameworks::Framework> {
-        let subscribed = framework.stream.is_some();
         let offers = framework.offers.iter().filter_map(|offer| self.offer_message(id, offer)).collect();
         Some(get_frameworks::Framework {
             framework_info: recast(&framework.info).ok()?,
-            active: subscribed,
-            connected: subscribed,
+            active: framework.active,
+            connected: framework.connected,
             registered_time: time(framework.registered_ms),
             reregistered_time: framework.reregistered_ms.and_then(time),
             unregistered_time: None,

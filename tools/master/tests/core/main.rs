@@ -1,6 +1,7 @@
 //! The core against a scripted agent and a scripted framework: no sockets, no clock.
 
 mod agents;
+mod drivers;
 mod frameworks;
 mod hostile;
 mod offers;

@@ -15,6 +15,8 @@ mod recovery;
 mod tasks;
 mod validation;
 
+pub(crate) use validation::valid_role;
+
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
 use crate::state::{Agent, Framework, OfferRecord};

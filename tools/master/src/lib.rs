@@ -8,6 +8,7 @@ mod config;
 pub mod core;
 mod driver;
 mod http_api;
+pub mod jobs;
 pub mod limits;
 mod operator;
 pub mod policy;

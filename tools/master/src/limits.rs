@@ -44,3 +44,23 @@ pub const MAX_DURATION_MS: u64 = 365 * 86_400_000;
 pub const DEFAULT_REFUSE_SECONDS: f64 = 5.0;
 /// Subscribers of the operator API; one more ends the oldest's stream (`--max_operator_event_stream_subscribers` is 1000).
 pub const MAX_WATCHERS: usize = 100;
+/// Jobs kept at once, ended ones that are not forgotten yet among them.
+pub const MAX_JOBS: usize = 10_000;
+/// Instances of one job.
+pub const MAX_INSTANCES: u32 = 1_000;
+/// Instances of all jobs together, those of a periodic job once for each run under way.
+pub const MAX_INSTANCES_OF_ALL: usize = 100_000;
+/// Runs of one periodic job at once, if they may overlap.
+pub const MAX_RUNS_AT_ONCE: usize = 8;
+/// Ended tasks, and ended runs, remembered of one job.
+pub const MAX_JOB_HISTORY: usize = 20;
+/// Bytes of a job's description.
+pub const MAX_JOB_BYTES: usize = 64 << 10;
+/// Arguments, variables, labels, resources, URIs or constraints of one job.
+pub const MAX_JOB_ENTRIES: usize = 64;
+/// Bytes of one constraint.
+pub const MAX_CONSTRAINT: usize = 256;
+/// Nodes whose last offer is remembered, for the reasons that jobs wait.
+pub const MAX_NODES_SEEN: usize = 10_000;
+/// Jobs in one answer.
+pub const MAX_JOBS_SHOWN: usize = 1_000;

@@ -3,9 +3,8 @@
 
 mod framework;
 
-pub(super) use framework::{
-    failover_ms, framework_info, framework_update, preserve, roles_of, suppressed, valid_role,
-};
+pub(crate) use framework::valid_role;
+pub(super) use framework::{failover_ms, framework_info, framework_update, preserve, roles_of, suppressed};
 
 use mesos_proto::v1::scheduler::{Call, call};
 

@@ -174,6 +174,11 @@ impl Pool {
         self.only(|key| may_use(role, &key.reserved))
     }
 
+    /// What is reserved for this role alone; with [`UNRESERVED`], for nobody.
+    pub fn reserved_for(&self, role: &str) -> Self {
+        self.only(|key| key.reserved == role)
+    }
+
     /// What the older format can say: without reservations within reservations.
     pub fn unrefined(&self) -> Self {
         self.only(|key| key.form.is_empty() || key.resource().reservations.len() < 2)
@@ -258,12 +263,17 @@ impl Pool {
             let sum: i64 = self.scalars.iter().filter(same).map(|(_, amount)| amount).sum();
             json.insert(key.name.clone(), (sum as f64 / 1000.0).into());
         }
-        for (key, ranges) in self.ranges.iter().filter(|(key, _)| shown(key)) {
-            json.insert(key.name.clone(), ranges_text(ranges).into());
+        let mut ranges = BTreeMap::<&String, Vec<(u64, u64)>>::new();
+        for (key, more) in self.ranges.iter().filter(|(key, _)| shown(key)) {
+            let known = ranges.entry(&key.name).or_default();
+            *known = union(known, more);
         }
-        for (key, set) in self.sets.iter().filter(|(key, _)| shown(key)) {
-            json.insert(key.name.clone(), set_text(set).into());
+        let mut sets = BTreeMap::<&String, BTreeSet<String>>::new();
+        for (key, more) in self.sets.iter().filter(|(key, _)| shown(key)) {
+            sets.entry(&key.name).or_default().extend(more.iter().cloned());
         }
+        json.extend(ranges.into_iter().map(|(name, ranges)| (name.clone(), ranges_text(&ranges).into())));
+        json.extend(sets.into_iter().map(|(name, set)| (name.clone(), set_text(&set).into())));
         json
     }
 

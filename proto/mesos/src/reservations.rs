@@ -36,6 +36,14 @@ pub fn downgrade(resource: &mut Resource) {
     }
 }
 
+/// Puts a resource of the newer format into both at once, as far as the older one goes: what operators are shown
+/// (`convertResourceFormat` to ENDPOINT).
+pub fn show_both(resource: &mut Resource) {
+    let stack = resource.reservations.clone();
+    downgrade(resource);
+    resource.reservations = stack;
+}
+
 /// The role that a resource is reserved for, in either format.
 pub fn role(resource: &Resource) -> &str {
     let refined = resource.reservations.last().and_then(|reservation| reservation.role.as_deref());

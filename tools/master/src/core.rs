@@ -23,6 +23,7 @@ use crate::state::{Agent, Framework, OfferRecord};
 use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
+use mesos_proto::mesos::{TaskState, task_status};
 use mesos_proto::v1::master as operator;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::{Message, Name};
@@ -193,6 +194,8 @@ pub struct MasterCore {
     pub(crate) offers: BTreeMap<String, OfferRecord>,
     pub(crate) allocator: Allocator,
     pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// How often tasks ended how, who said so, and for what reason.
+    pub(crate) ends: BTreeMap<(TaskState, task_status::Source, task_status::Reason), u64>,
     by_pid: BTreeMap<Upid, String>,
     sessions: BTreeMap<u64, authentication::Session>,
     /// Agents and the principals they proved to be.
@@ -247,6 +250,7 @@ impl MasterCore {
             offers: BTreeMap::new(),
             allocator,
             counters: BTreeMap::new(),
+            ends: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             sessions: BTreeMap::new(),
             authenticated: BTreeMap::new(),

@@ -2,22 +2,19 @@
 
 mod operator;
 
-use crate::MESOS_VERSION;
 use crate::driver::{Answer, Request as Ask};
-use crate::view::View;
+use crate::view::{TaskQuery, View};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
 use prost::Message;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
-/// Tasks that `/tasks` shows unless asked for others.
-const TASKS_LIMIT: usize = 100;
 
 /// Answers one request.
 pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
@@ -31,16 +28,29 @@ pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> 
         "/api/v1/scheduler" => return scheduler(request, core).await,
         "/teardown" => return teardown(request, core).await,
         "/health" => return plain(StatusCode::OK, ""),
-        "/version" => return json_response(&query, json!({"version": MESOS_VERSION})),
+        "/version" => return json_response(&query, crate::build::version()),
         "/redirect" => return redirect(request.headers()),
         "/state" | "/state.json" => View::State,
         "/state-summary" => View::Summary,
-        "/slaves" => View::Slaves,
-        "/frameworks" => View::Frameworks,
+        "/slaves" => parameter(&query, "slave_id").map_or(View::Slaves, |id| View::Slave(id.to_owned())),
+        "/frameworks" => {
+            parameter(&query, "framework_id").map_or(View::Frameworks, |id| View::Framework(id.to_owned()))
+        }
+        "/weights" => View::Weights,
+        "/flags" => View::Flags,
         "/tasks" | "/tasks.json" => {
-            let number =
-                |name, otherwise| parameter(&query, name).and_then(|v| v.parse().ok()).unwrap_or(otherwise);
-            View::Tasks { limit: number("limit", TASKS_LIMIT), offset: number("offset", 0) }
+            let text = |name| parameter(&query, name).map(str::to_owned);
+            // A limit below zero, as the `mesos` command sends it, is none.
+            let number = |name| parameter(&query, name).and_then(|value| value.parse::<i64>().ok());
+            let natural = |value| usize::try_from(value).ok();
+            View::Tasks(TaskQuery {
+                limit: number("limit")
+                    .map_or(TaskQuery::default().limit, |limit| natural(limit).unwrap_or(usize::MAX)),
+                offset: number("offset").and_then(natural).unwrap_or(0),
+                ascending: parameter(&query, "order") == Some("asc"),
+                framework: text("framework_id"),
+                task: text("task_id"),
+            })
         }
         "/roles" => View::Roles,
         "/metrics/snapshot" => View::Metrics,

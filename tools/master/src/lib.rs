@@ -4,6 +4,7 @@
 //! [`store`] is what it keeps over a restart; [`run`] puts it on a port, where agents speak libprocess and schedulers, operators and browsers HTTP.
 
 pub mod allocator;
+mod build;
 mod config;
 pub mod core;
 mod driver;
@@ -15,6 +16,7 @@ pub mod policy;
 pub mod state;
 pub mod store;
 mod stream;
+mod sums;
 pub mod view;
 
 pub use driver::{Config, Error, Handle, run};

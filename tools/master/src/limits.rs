@@ -42,6 +42,8 @@ pub const AGENT_REREGISTER_TIMEOUT_MS: u64 = 600_000;
 pub const MAX_DURATION_MS: u64 = 365 * 86_400_000;
 /// The filter of a decline that names none, in seconds.
 pub const DEFAULT_REFUSE_SECONDS: f64 = 5.0;
+/// Names of resources beside Mesos' own four that metrics are told of.
+pub const MAX_METERED_RESOURCES: usize = 32;
 /// Subscribers of the operator API; one more ends the oldest's stream (`--max_operator_event_stream_subscribers` is 1000).
 pub const MAX_WATCHERS: usize = 100;
 /// Jobs kept at once, ended ones that are not forgotten yet among them.

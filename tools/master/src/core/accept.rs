@@ -131,7 +131,7 @@ impl MasterCore {
         let why = format!("Task launched with invalid offers: {why}");
         let mut status = self.master_status(&task.task_id.value, state, Some(&task.slave_id.value), &why);
         status.reason = Some(task_status::Reason::InvalidOffers as i32);
-        self.count_end(state);
+        self.count_end(state, &status);
         self.update_event(framework, &status);
     }
 
@@ -139,7 +139,7 @@ impl MasterCore {
         let agent = Some(task.slave_id.value.as_str());
         let mut status = self.master_status(&task.task_id.value, TaskState::TaskError, agent, why);
         status.reason = Some(reason as i32);
-        self.count_end(TaskState::TaskError);
+        self.count_end(TaskState::TaskError, &status);
         self.update_event(framework, &status);
     }
 

@@ -169,7 +169,7 @@ impl MasterCore {
                 }
                 self.watch_task_updated(&framework_id, &status, state);
                 self.update_event(&framework_id, &status);
-                self.count_end(state);
+                self.count_end(state, &status);
             }
             self.remove_task(&framework_id, &task_id);
             if over

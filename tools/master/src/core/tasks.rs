@@ -28,7 +28,11 @@ impl MasterCore {
         self.event(framework, event)
     }
 
-    pub(super) fn count_end(&mut self, state: TaskState) {
+    /// Counts a task that ended, by what its status says of the end.
+    pub(super) fn count_end(&mut self, state: TaskState, status: &TaskStatus) {
+        if status.reason.is_some() {
+            *self.ends.entry((state, status.source(), status.reason())).or_default() += 1;
+        }
         self.count(match state {
             TaskState::TaskFinished => "tasks_finished",
             TaskState::TaskFailed => "tasks_failed",
@@ -97,7 +101,7 @@ impl MasterCore {
         }
         if let Some((role, held, state)) = ended {
             self.release(&framework_id, &role, &agent_id, &held);
-            self.count_end(state);
+            self.count_end(state, &status);
         }
         if uuid.is_none() && is_terminal(latest) {
             // Nobody will acknowledge it.

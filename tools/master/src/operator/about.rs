@@ -1,9 +1,9 @@
 //! Calls about the master itself.
 
 use super::{Outcome, Refusal, answer};
-use crate::MESOS_VERSION;
 use crate::core::MasterCore;
 use crate::view::View;
+use crate::{MESOS_VERSION, build};
 use mesos_proto::recast;
 use mesos_proto::v1::master::response::{self, Type};
 use mesos_proto::v1::master::{Call, Response, call};
@@ -24,7 +24,13 @@ impl MasterCore {
                 answer(Response { get_flags, ..of(Type::GetFlags) })
             }
             call::Type::GetVersion => {
-                let version_info = VersionInfo { version: MESOS_VERSION.into(), ..Default::default() };
+                let version_info = VersionInfo {
+                    version: MESOS_VERSION.into(),
+                    build_date: Some(build::DATE.into()),
+                    build_time: build::TIME.parse().ok(),
+                    build_user: Some(build::USER.into()),
+                    ..Default::default()
+                };
                 let get_version = Some(response::GetVersion { version_info });
                 answer(Response { get_version, ..of(Type::GetVersion) })
             }

@@ -4,6 +4,7 @@
 use super::{Outcome, answer};
 use crate::core::{Completed, MasterCore};
 use crate::state::{Agent, Framework, is_terminal};
+use crate::sums::{ByRole, Executors, used_by};
 use mesos_proto::mesos;
 use mesos_proto::pool::{Pool, UNRESERVED};
 use mesos_proto::recast;
@@ -15,9 +16,6 @@ use mesos_proto::v1::master::response::{
 };
 use mesos_proto::v1::{self, AgentId, FrameworkId, OfferId, Resource, Role, Task, TaskState, TimeInfo};
 use std::collections::BTreeMap;
-
-/// What is held, by the role it is allocated to.
-type ByRole<'a> = BTreeMap<&'a str, Pool>;
 
 impl MasterCore {
     pub(super) fn cluster(&self, asked: Asked) -> Outcome {
@@ -73,7 +71,7 @@ impl MasterCore {
             reregistered_time: agent.reregistered_ms.and_then(time),
             total_resources: shown(&agent.total, None),
             allocated_resources: shown_by_role(&self.used_of(agent)),
-            offered_resources: shown_by_role(&self.offered_of(agent.offers.iter())),
+            offered_resources: shown_by_role(&self.offered(&agent.offers)),
             capabilities: agent.capabilities.iter().map(capability).collect(),
             deactivated: Some(false),
             drain_info: None,
@@ -81,37 +79,14 @@ impl MasterCore {
         })
     }
 
-    /// What tasks and executors hold of an agent.
-    fn used_of<'a>(&'a self, agent: &'a Agent) -> ByRole<'a> {
-        let records = agent
-            .tasks
-            .iter()
-            .filter_map(|(framework, task)| self.frameworks.get(framework)?.tasks.get(task))
-            .map(|record| (record.role.as_str(), &record.held));
-        let executors = agent.executors.values().map(|executor| (executor.role.as_str(), &executor.held));
-        by_role(records.chain(executors))
-    }
-
-    fn offered_of<'a>(&'a self, offers: impl Iterator<Item = &'a String>) -> ByRole<'a> {
-        let offers = offers.filter_map(|offer| self.offers.get(offer));
-        by_role(offers.map(|offer| (offer.role.as_str(), &offer.resources)))
-    }
-
-    /// What tasks and executors of a framework hold.
-    fn used_by<'a>(&'a self, id: &'a str, framework: &'a Framework) -> ByRole<'a> {
-        let records = framework.tasks.values().map(|record| (record.role.as_str(), &record.held));
-        let executors = self
-            .agents
-            .values()
-            .flat_map(|agent| &agent.executors)
-            .filter(move |((owner, _), _)| owner == id)
-            .map(|(_, executor)| (executor.role.as_str(), &executor.held));
-        by_role(records.chain(executors))
-    }
-
     fn get_frameworks(&self) -> GetFrameworks {
+        let executors = self.executors();
+        let nothing = Executors::new();
+        let message = |(id, own): (&String, &Framework)| {
+            self.framework_message(id, own, executors.get(id.as_str()).unwrap_or(&nothing))
+        };
         GetFrameworks {
-            frameworks: self.frameworks.iter().filter_map(|(id, f)| self.framework_message(id, f)).collect(),
+            frameworks: self.frameworks.iter().filter_map(message).collect(),
             completed_frameworks: self.completed.iter().map(completed).collect(),
         }
     }
@@ -121,6 +96,7 @@ impl MasterCore {
         &self,
         id: &str,
         framework: &Framework,
+        executors: &Executors<'_>,
     ) -> Option<get_frameworks::Framework> {
         let offers = framework.offers.iter().filter_map(|offer| self.offer_message(id, offer)).collect();
         Some(get_frameworks::Framework {
@@ -131,8 +107,8 @@ impl MasterCore {
             reregistered_time: framework.reregistered_ms.and_then(time),
             unregistered_time: None,
             offers,
-            allocated_resources: shown_by_role(&self.used_by(id, framework)),
-            offered_resources: shown_by_role(&self.offered_of(framework.offers.iter())),
+            allocated_resources: shown_by_role(&used_by(framework, executors)),
+            offered_resources: shown_by_role(&self.offered(&framework.offers)),
             recovered: framework.recovered(),
         })
     }
@@ -197,7 +173,7 @@ impl MasterCore {
             }
         }
         for agent in self.agents.values() {
-            for (role, pool) in self.used_of(agent).into_iter().chain(self.offered_of(agent.offers.iter())) {
+            for (role, pool) in self.used_of(agent).into_iter().chain(self.offered(&agent.offers)) {
                 roles.entry(role).or_default().1.add(&pool);
             }
         }
@@ -215,14 +191,6 @@ impl MasterCore {
 fn time(ms: u64) -> Option<TimeInfo> {
     let nanoseconds = i64::try_from(ms).ok()?.checked_mul(1_000_000)?;
     Some(TimeInfo { nanoseconds })
-}
-
-fn by_role<'a>(held: impl Iterator<Item = (&'a str, &'a Pool)>) -> ByRole<'a> {
-    let mut all = ByRole::new();
-    for (role, pool) in held {
-        all.entry(role).or_default().add(pool);
-    }
-    all
 }
 
 fn shown_by_role(all: &ByRole<'_>) -> Vec<Resource> {

@@ -106,7 +106,7 @@ impl MasterCore {
     /// A framework subscribed for the first time, or an agent reported it.
     pub(crate) fn watch_framework_added(&mut self, id: &str) {
         self.tell_watchers(|core| {
-            let framework = core.framework_message(id, core.frameworks.get(id)?)?;
+            let framework = core.framework_message(id, core.frameworks.get(id)?, &core.executors_of(id))?;
             let framework_added = Some(FrameworkAdded { framework });
             Some(Event { framework_added, ..event(Type::FrameworkAdded) })
         });
@@ -115,7 +115,7 @@ impl MasterCore {
     /// A framework came back or changed its info.
     pub(crate) fn watch_framework_updated(&mut self, id: &str) {
         self.tell_watchers(|core| {
-            let framework = core.framework_message(id, core.frameworks.get(id)?)?;
+            let framework = core.framework_message(id, core.frameworks.get(id)?, &core.executors_of(id))?;
             let framework_updated = Some(FrameworkUpdated { framework });
             Some(Event { framework_updated, ..event(Type::FrameworkUpdated) })
         });

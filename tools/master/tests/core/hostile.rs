@@ -200,14 +200,17 @@ proptest! {
         for (count, step) in steps.into_iter().enumerate() {
             take_step(&mut world, &mut memory, step, count);
             let milli = |value: &serde_json::Value| (value.as_f64().unwrap_or(0.0) * 1000.0).round() as i64;
-            let mut sum = 0;
+            let (mut sum, mut used) = (0, 0);
             for agent in world.core.view(View::Slaves)["slaves"].as_array().unwrap() {
                 let held = milli(&agent["used_resources"]["cpus"]) + milli(&agent["offered_resources"]["cpus"]);
                 prop_assert!(memory.claimed || held <= milli(&agent["resources"]["cpus"]), "{agent}");
                 prop_assert!(agent["connected"] == true || milli(&agent["offered_resources"]["cpus"]) == 0);
                 sum += held;
+                used += milli(&agent["used_resources"]["cpus"]);
             }
-            prop_assert_eq!(sum, milli(&world.core.view(View::Metrics)["master/cpus_used"]));
+            let metrics = world.core.view(View::Metrics);
+            prop_assert_eq!(sum, milli(&metrics["allocator/mesos/resources/cpus/offered_or_allocated"]));
+            prop_assert_eq!(used, milli(&metrics["master/cpus_used"]));
         }
     }
 }

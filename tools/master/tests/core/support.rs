@@ -5,7 +5,7 @@ use master::allocator::Rules;
 use master::core::{CoreConfig, Input, MasterCore, Output};
 use master::policy::Drf;
 use master::store::{Records, Write};
-use master::view::View;
+use master::view::{TaskQuery, View};
 use mesos_proto::internal::*;
 use mesos_proto::mesos::{
     self, CommandInfo, FrameworkId, FrameworkInfo, SlaveId, SlaveInfo, Task, TaskId, TaskInfo, TaskState,
@@ -249,7 +249,7 @@ impl World {
     }
 
     pub fn states(&self) -> Vec<(String, String)> {
-        let view = self.core.view(View::Tasks { limit: 100, offset: 0 });
+        let view = self.core.view(View::Tasks(TaskQuery { ascending: true, ..TaskQuery::default() }));
         let text = |v: &serde_json::Value| v.as_str().unwrap().to_owned();
         view["tasks"].as_array().unwrap().iter().map(|t| (text(&t["id"]), text(&t["state"]))).collect()
     }

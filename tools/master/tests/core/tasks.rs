@@ -51,7 +51,8 @@ fn a_task_from_offer_to_its_acknowledged_end() {
     assert_eq!(world.states(), [("t".into(), "TASK_FINISHED".into())]);
     let metrics = world.core.view(View::Metrics);
     assert_eq!(metrics["master/tasks_finished"], 1.0);
-    assert_eq!(metrics["master/cpus_used"], 2.0, "all of it is offered");
+    assert_eq!(metrics["master/cpus_used"], 0.0);
+    assert_eq!(metrics["allocator/mesos/resources/cpus/offered_or_allocated"], 2.0, "all of it is offered");
 }
 
 #[test]

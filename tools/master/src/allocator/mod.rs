@@ -252,7 +252,8 @@ impl Allocator {
 
     /// Lets a framework get offers or not; its filters go when it stops.
     pub fn set_framework_active(&mut self, id: &str, active: bool) {
-        let Some(number) = self.by_id.get(id) else { return };
+        let number = self.by_id.get(id).filter(|number| self.frameworks[**number].known);
+        let Some(number) = number else { return };
         self.frameworks[*number].active = active;
         for pair in self.pairs_of(id, &[]) {
             if !active {

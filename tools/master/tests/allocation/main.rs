@@ -2,6 +2,7 @@
 
 #![allow(deprecated, reason = "an agent's reservations come in the old format")]
 
+mod axioms;
 mod cluster;
 mod examples;
 mod invariants;

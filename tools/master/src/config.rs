@@ -24,6 +24,12 @@ pub struct Config {
     pub ping_interval: Duration,
     /// Pings without an answer after which an agent is unreachable.
     pub max_missed_pings: u32,
+    /// How long agents that are disconnected, or that have not been heard of since a restart, have to come back.
+    pub agent_reregister_timeout: Duration,
+    /// Which part of the agents may be given up together because they did not come back after a restart, from 0 to 1.
+    pub recovery_agent_removal_limit: f64,
+    /// At least between two agents that are given up; zero is no limit.
+    pub agent_removal_interval: Duration,
     /// Between HEARTBEAT events to subscribers.
     pub heartbeat_interval: Duration,
     /// Between allocations that nothing in particular calls for.
@@ -55,6 +61,9 @@ impl Default for Config {
             cluster: None,
             ping_interval: Duration::from_secs(15),
             max_missed_pings: 5,
+            agent_reregister_timeout: Duration::from_secs(600),
+            recovery_agent_removal_limit: 1.0,
+            agent_removal_interval: Duration::ZERO,
             heartbeat_interval: Duration::from_secs(15),
             allocation_interval: Duration::from_secs(1),
             policy: "drf".into(),

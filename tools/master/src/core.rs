@@ -7,11 +7,14 @@ mod agents;
 pub(crate) mod authentication;
 mod calls;
 mod connection;
+mod drain;
 pub(crate) mod drivers;
 mod frameworks;
 mod loss;
 mod offers;
+mod pings;
 mod recovery;
+mod takeover;
 mod tasks;
 mod validation;
 
@@ -19,7 +22,8 @@ pub(crate) use validation::valid_role;
 
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
-use crate::state::{Agent, Framework, OfferRecord};
+use crate::records::{AgentRecord, DrainRecord};
+use crate::state::{Agent, Bygone, Framework, OfferRecord};
 use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
@@ -45,6 +49,14 @@ pub struct CoreConfig {
     pub ping_interval_ms: u64,
     /// Pings without an answer after which an agent is unreachable (`--max_agent_ping_timeouts`).
     pub max_missed_pings: u32,
+    /// How long agents that are disconnected, or that have not been heard of since a restart, have to come back,
+    /// milliseconds (`--agent_reregister_timeout`).
+    pub agent_reregister_timeout_ms: u64,
+    /// Which part of the agents may be given up together because they did not come back after a restart, from 0 to 1
+    /// (`--recovery_agent_removal_limit`).
+    pub recovery_agent_removal_limit: f64,
+    /// At least between two agents that are given up, milliseconds (`--agent_removal_rate_limit`); 0 is no limit.
+    pub agent_removal_interval_ms: u64,
     /// Between HEARTBEAT events, milliseconds.
     pub heartbeat_ms: u64,
     /// Between allocations that nothing in particular calls for, milliseconds (`--allocation_interval`).
@@ -55,6 +67,28 @@ pub struct CoreConfig {
     pub credentials: Vec<Credential>,
     /// Agents that have proved nothing are not taken in (`--authenticate_agents`).
     pub authenticate_agents: bool,
+}
+
+impl CoreConfig {
+    /// Mesos' defaults, for a master of this id and address.
+    pub fn new(id: &str, address: SocketAddrV4) -> Self {
+        Self {
+            id: id.to_owned(),
+            address,
+            hostname: address.ip().to_string(),
+            cluster: None,
+            ping_interval_ms: 15_000,
+            max_missed_pings: 5,
+            agent_reregister_timeout_ms: 600_000,
+            recovery_agent_removal_limit: 1.0,
+            agent_removal_interval_ms: 0,
+            heartbeat_ms: 15_000,
+            allocation_ms: 1000,
+            seed: 1,
+            credentials: Vec::new(),
+            authenticate_agents: false,
+        }
+    }
 }
 
 /// What happened outside.
@@ -171,6 +205,10 @@ enum Timer {
     /// A heartbeat for a subscriber of the operator API.
     Watch(String),
     Failover(String),
+    /// Agents of an earlier run have had their time to come back.
+    Recovered,
+    /// It is this agent's turn to be given up.
+    GiveUp(String),
 }
 
 /// An ended framework, for `/state`.
@@ -188,7 +226,17 @@ pub struct MasterCore {
     pub(crate) started_ms: u64,
     pub(crate) now_ms: u64,
     pub(crate) agents: BTreeMap<String, Agent>,
-    pub(crate) unreachable: BTreeMap<String, u64>,
+    /// Agents admitted before a restart that have not come back yet.
+    pub(crate) recovered: BTreeMap<String, AgentRecord>,
+    /// How many they were.
+    recovered_first: usize,
+    pub(crate) unreachable: Bygone,
+    /// Agents that may never come back.
+    pub(crate) gone: Bygone,
+    /// Agents that are not offered, by the operator's word.
+    pub(crate) drains: BTreeMap<String, DrainRecord>,
+    /// Agents of these on which something has ended in this step.
+    emptied: BTreeSet<String>,
     pub(crate) frameworks: BTreeMap<String, Framework>,
     pub(crate) completed: VecDeque<Completed>,
     pub(crate) offers: BTreeMap<String, OfferRecord>,
@@ -217,6 +265,8 @@ pub struct MasterCore {
     next_offer: u64,
     /// Offers' numbers below this one count as used after a restart.
     offers_kept: u64,
+    /// When the next agent may be given up.
+    next_removal_ms: u64,
     pub(crate) outputs: Vec<Output>,
 }
 
@@ -244,7 +294,12 @@ impl MasterCore {
             started_ms: now_ms,
             now_ms,
             agents: BTreeMap::new(),
-            unreachable: BTreeMap::new(),
+            recovered: BTreeMap::new(),
+            recovered_first: 0,
+            unreachable: Bygone::default(),
+            gone: Bygone::default(),
+            drains: BTreeMap::new(),
+            emptied: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),
             offers: BTreeMap::new(),
@@ -267,6 +322,7 @@ impl MasterCore {
             next_framework: 0,
             next_offer: 0,
             offers_kept: 0,
+            next_removal_ms: 0,
             outputs: Vec::new(),
         }
     }
@@ -293,6 +349,7 @@ impl MasterCore {
             }
             Input::Tick => {}
         }
+        self.settle_drains();
         self.allocate_dirty();
         std::mem::take(&mut self.outputs)
     }
@@ -325,6 +382,8 @@ impl MasterCore {
                 Timer::Ping(observer) => self.ping(observer),
                 Timer::Heartbeat(stream) => self.heartbeat(stream),
                 Timer::Watch(stream) => self.watch_heartbeat(stream),
+                Timer::Recovered => self.recovered_timeout(),
+                Timer::GiveUp(agent) => self.give_up(&agent),
                 Timer::Failover(framework) => {
                     let due = self.frameworks.get(&framework).and_then(|framework| framework.failover_ms);
                     if due == Some(late) {

@@ -135,6 +135,10 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
         cluster: config.cluster,
         ping_interval_ms: milliseconds(config.ping_interval),
         max_missed_pings: config.max_missed_pings.max(1),
+        agent_reregister_timeout_ms: milliseconds(config.agent_reregister_timeout),
+        recovery_agent_removal_limit: config.recovery_agent_removal_limit,
+        agent_removal_interval_ms: u64::try_from(config.agent_removal_interval.as_millis())
+            .unwrap_or(u64::MAX / 4),
         heartbeat_ms: milliseconds(config.heartbeat_interval),
         allocation_ms: milliseconds(config.allocation_interval),
         seed: uuid::Uuid::new_v4().as_u64_pair().0,

@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod limits;
 mod operator;
 pub mod policy;
+pub mod records;
 pub mod state;
 pub mod store;
 mod stream;

@@ -24,8 +24,9 @@ pub const MAX_COMPLETED_TASKS: usize = 200;
 pub const MAX_COMPLETED_FRAMEWORKS: usize = 1000;
 /// Statuses kept in one task for `/state`.
 pub const MAX_STATUSES: usize = 8;
-/// Unreachable agents remembered for reconciliation.
-pub const MAX_UNREACHABLE: usize = 100_000;
+/// Unreachable agents remembered for reconciliation, and agents gone for ever that are refused; the oldest are forgotten
+/// (`--registry_max_agent_count`).
+pub const MAX_BYGONE: usize = 100_000;
 /// Offers in one OFFERS event.
 pub const MAX_OFFERS_PER_EVENT: usize = 256;
 /// Bytes of one scheduler call.
@@ -36,8 +37,6 @@ pub const MAX_QUEUED_EVENTS: usize = 4096;
 pub const MAX_QUEUED_BYTES: usize = 64 << 20;
 /// Inputs waiting for the core; beyond it callers wait (libprocess) or get 503 (HTTP).
 pub const MAX_QUEUED_INPUTS: usize = 8192;
-/// How long a disconnected agent has to come back (`--agent_reregister_timeout`), in milliseconds.
-pub const AGENT_REREGISTER_TIMEOUT_MS: u64 = 600_000;
 /// The longest filter (365 days) and failover timeout taken, in milliseconds.
 pub const MAX_DURATION_MS: u64 = 365 * 86_400_000;
 /// The filter of a decline that names none, in seconds.

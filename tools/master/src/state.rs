@@ -1,7 +1,7 @@
 //! What the master knows: agents, frameworks, tasks, offers. Plain records without behaviour of their own; only
-//! [`crate::core`] changes them. A durable store would keep these records and nothing else.
+//! [`crate::core`] changes them. What outlives the master of them is in [`crate::records`].
 
-use crate::limits::{MAX_COMPLETED_TASKS, MAX_STATUSES};
+use crate::limits::{MAX_BYGONE, MAX_COMPLETED_TASKS, MAX_STATUSES};
 use libprocess::Upid;
 use mesos_proto::mesos::{ExecutorInfo, FrameworkInfo, SlaveInfo, Task, TaskState, TaskStatus};
 use mesos_proto::pool::Pool;
@@ -9,6 +9,47 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// (framework id, executor id or task id).
 pub(crate) type Pair = (String, String);
+
+/// Agents that are not here any more, and since when. Bounded: the oldest are forgotten.
+#[derive(Default)]
+pub(crate) struct Bygone {
+    since: BTreeMap<String, u64>,
+    oldest: BTreeSet<(u64, String)>,
+}
+
+impl Bygone {
+    /// Adds an agent; returns one that is forgotten for it.
+    pub fn insert(&mut self, id: &str, since_ms: u64) -> Option<String> {
+        self.remove(id);
+        self.since.insert(id.to_owned(), since_ms);
+        self.oldest.insert((since_ms, id.to_owned()));
+        if self.since.len() <= MAX_BYGONE {
+            return None;
+        }
+        let (_, id) = self.oldest.pop_first()?;
+        self.since.remove(&id);
+        Some(id)
+    }
+
+    /// Removes an agent; true if it was there.
+    pub fn remove(&mut self, id: &str) -> bool {
+        let since = self.since.remove(id);
+        since.is_some_and(|since| self.oldest.remove(&(since, id.to_owned())))
+    }
+
+    /// Since when, milliseconds since the epoch.
+    pub fn since(&self, id: &str) -> Option<u64> {
+        self.since.get(id).copied()
+    }
+
+    pub fn contains(&self, id: &str) -> bool {
+        self.since.contains_key(id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.since.len()
+    }
+}
 
 /// A registered agent.
 pub(crate) struct Agent {
@@ -21,11 +62,15 @@ pub(crate) struct Agent {
     pub observer: u64,
     pub connected: bool,
     pub disconnected_ms: u64,
+    /// Not offered, by the operator's word.
+    pub deactivated: bool,
     pub registered_ms: u64,
     pub reregistered_ms: Option<u64>,
     /// Pings without an answer.
     pub missed: u32,
     pub awaiting_pong: bool,
+    /// When it may be given up, if it has not answered for long enough.
+    pub removal_ms: Option<u64>,
     /// Tasks and, of custom executors, what holds resources here.
     pub tasks: BTreeSet<Pair>,
     pub executors: BTreeMap<Pair, Executor>,
@@ -124,7 +169,7 @@ impl Agent {
     }
 
     pub fn active(&self) -> bool {
-        self.connected
+        self.connected && !self.deactivated
     }
 }
 

@@ -12,15 +12,16 @@ pub use durable::{Commit, Nowhere, StoreError};
 pub enum Table {
     /// Of the master itself, keyed by name: its id, and which numbers have been used.
     Meta = 0,
-    /// One per admitted agent, keyed by its id: [`AgentRecord`].
+    /// One per admitted agent, keyed by its id: [`crate::records::AgentRecord`].
     Agent = 1,
-    /// One per unreachable agent, keyed by its id: [`AgentRecord`].
+    /// One per unreachable agent, keyed by its id: since when, milliseconds since the epoch.
     Unreachable = 2,
-    /// One per agent that is gone for ever, keyed by its id: [`AgentRecord`].
+    /// One per agent that is gone for ever, keyed by its id: since when, milliseconds since the epoch.
     Gone = 3,
-    /// One per framework that may come back, keyed by its id.
+    /// One per framework that may come back, keyed by its id: [`crate::records::FrameworkRecord`].
     Framework = 4,
-    /// One per ended framework, keyed by its id: none comes back under it.
+    /// One per ended framework, keyed by its id, so that none comes back under it:
+    /// [`crate::records::CompletedRecord`].
     Completed = 5,
     /// The maintenance schedule, under the empty key.
     Schedule = 6,

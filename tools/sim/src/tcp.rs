@@ -89,19 +89,8 @@ impl World {
 
     pub fn start_master(&mut self) {
         self.masters += 1;
-        let config = CoreConfig {
-            id: format!("m{}", self.masters),
-            address: master_address(),
-            hostname: "master".into(),
-            cluster: None,
-            ping_interval_ms: 15_000,
-            max_missed_pings: 5,
-            heartbeat_ms: 15_000,
-            allocation_ms: 1_000,
-            seed: self.rng.next(),
-            credentials: Vec::new(),
-            authenticate_agents: false,
-        };
+        let id = format!("m{}", self.masters);
+        let config = CoreConfig { seed: self.rng.next(), ..CoreConfig::new(&id, master_address()) };
         self.master = Some(MasterCore::new(config, Box::new(Drf), Rules::default(), EPOCH_MS + self.now));
     }
 

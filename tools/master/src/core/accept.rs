@@ -306,6 +306,7 @@ impl MasterCore {
         }
         if let Some(entry) = self.agents.get_mut(&agent) {
             entry.tasks.remove(&(framework.to_owned(), task.to_owned()));
+            self.something_ended(&agent);
             self.dirty.insert(agent);
         }
     }

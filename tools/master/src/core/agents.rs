@@ -1,17 +1,17 @@
-//! Agents: registration, pings, loss (src/master/master.cpp, `registerSlave`, `reregisterSlave`, `SlaveObserver`).
+//! Agents register, register again and say goodbye (src/master/master.cpp, `registerSlave`, `reregisterSlave`). None is
+//! told that it is registered before that is kept; none that is gone for ever is taken in.
 
 use super::loss::Loss;
 use super::{MasterCore, Output, Timer, valid_id};
 use crate::allocator::Abilities;
-use crate::limits::{MAX_AGENTS, MAX_TASKS_PER_FRAMEWORK};
-use crate::state::{Agent, Executor, TaskRecord, is_terminal};
+use crate::limits::MAX_AGENTS;
+use crate::state::Agent;
 use libprocess::Upid;
 use mesos_proto::internal::{
-    MasterSlaveConnection, ReconcileTasksMessage, RegisterSlaveMessage, ReregisterSlaveMessage,
-    ShutdownFrameworkMessage, ShutdownMessage, SlaveRegisteredMessage, SlaveReregisteredMessage,
-    UnregisterSlaveMessage, UpdateFrameworkMessage, UpdateSlaveMessage,
+    MasterSlaveConnection, RegisterSlaveMessage, ReregisterSlaveMessage, ShutdownMessage,
+    SlaveRegisteredMessage, SlaveReregisteredMessage, UnregisterSlaveMessage, UpdateSlaveMessage,
 };
-use mesos_proto::mesos::{FrameworkId, SlaveId, SlaveInfo, Task, TaskStatus, slave_info, task_status};
+use mesos_proto::mesos::{SlaveId, SlaveInfo, slave_info};
 use mesos_proto::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,7 @@ impl MasterCore {
             // A new agent where a lost one was.
             self.remove_agent(&id, Loss::Removed);
         }
-        if self.agents.len() >= MAX_AGENTS {
+        if self.too_many_agents() {
             return self.refuse_agent(&from, "too many agents");
         }
         let id = self.new_agent_id();
@@ -50,6 +50,11 @@ impl MasterCore {
         let answer =
             SlaveRegisteredMessage { slave_id: SlaveId { value: id }, connection: self.connection() };
         self.send(&from, &answer);
+    }
+
+    /// Those that have not come back after a restart have their place.
+    fn too_many_agents(&self) -> bool {
+        self.agents.len() + self.recovered.len() >= MAX_AGENTS
     }
 
     fn refuse_agent(&mut self, from: &Upid, why: &str) {
@@ -68,7 +73,8 @@ impl MasterCore {
         total: Pool,
     ) {
         info.id = Some(SlaveId { value: id.clone() });
-        self.unreachable.remove(&id);
+        let registered_ms = self.recovered.remove(&id).map_or(self.now_ms, |record| record.registered_ms);
+        self.forget_unreachable(&id);
         let observer = self.next_observer;
         self.next_observer += 1;
         let agent = Agent {
@@ -80,10 +86,12 @@ impl MasterCore {
             observer,
             connected: true,
             disconnected_ms: 0,
-            registered_ms: self.now_ms,
+            deactivated: false,
+            registered_ms,
             reregistered_ms: None,
             missed: 0,
             awaiting_pong: false,
+            removal_ms: None,
             tasks: BTreeSet::new(),
             executors: BTreeMap::new(),
             offers: BTreeSet::new(),
@@ -93,6 +101,7 @@ impl MasterCore {
         self.index(&id, &pid);
         self.timers.insert((self.now_ms + self.config.ping_interval_ms, Timer::Ping(observer)));
         self.agents.insert(id.clone(), agent);
+        self.keep_agent(&id);
         self.watch_agent_added(&id);
         self.dirty.insert(id);
     }
@@ -122,6 +131,11 @@ impl MasterCore {
         let Some(id) = message.slave.id.clone().map(|id| id.value).filter(|id| valid_id(id)) else {
             return self.refuse_agent(&from, "re-registration without a valid id");
         };
+        if self.gone.contains(&id) {
+            let why = "Agent has been marked gone";
+            self.refuse_agent(&from, why);
+            return self.send(&from, &ShutdownMessage { message: Some(why.into()) });
+        }
         let total = match acceptable(&message.slave, message.version.as_deref()) {
             Ok(total) => total,
             Err(why) => return self.refuse_agent(&from, &why),
@@ -141,10 +155,17 @@ impl MasterCore {
                 self.reconnect(&id, &from, &message, total)
             }
             None => {
-                if self.agents.len() >= MAX_AGENTS {
+                if !self.recovered.contains_key(&id) && self.too_many_agents() {
                     return self.refuse_agent(&from, "too many agents");
                 }
-                let was_unreachable = self.unreachable.contains_key(&id);
+                // What it brings is news, unless the master expected it.
+                let why = if self.unreachable.contains(&id) {
+                    Some("Unreachable agent re-registered")
+                } else if self.recovered.contains_key(&id) {
+                    None
+                } else {
+                    Some("Unknown agent re-registered")
+                };
                 self.admit(
                     id.clone(),
                     from.clone(),
@@ -153,12 +174,7 @@ impl MasterCore {
                     message.agent_capabilities.clone(),
                     total,
                 );
-                let why = if was_unreachable {
-                    "Unreachable agent re-registered"
-                } else {
-                    "Unknown agent re-registered"
-                };
-                self.recover_from(&id, &message, Some(why));
+                self.recover_from(&id, &message, why);
                 // What it does not have it will not have again.
                 for framework in self.frameworks.values_mut() {
                     framework.unreachable.retain(|_, agent| *agent != id);
@@ -177,167 +193,8 @@ impl MasterCore {
             connection: self.connection(),
         };
         self.send(&from, &answer);
+        self.apply_drain(&id);
         self.after_reregistration(&id, &from, &message);
-    }
-
-    /// A known agent is back: what it lacks is for it to answer, what it has more is taken over.
-    fn reconnect(
-        &mut self,
-        id: &str,
-        from: &Upid,
-        message: &ReregisterSlaveMessage,
-        total: Pool,
-    ) -> Vec<ReconcileTasksMessage> {
-        let Some(agent) = self.agents.get_mut(id) else { return Vec::new() };
-        let old = std::mem::replace(&mut agent.pid, from.clone());
-        agent.info = message.slave.clone();
-        agent.version = message.version.clone().unwrap_or_default();
-        agent.capabilities = message.agent_capabilities.iter().filter_map(|c| c.r#type).collect();
-        agent.connected = true;
-        agent.missed = 0;
-        agent.awaiting_pong = false;
-        agent.total = total.clone();
-        let abilities = abilities(agent);
-        self.unindex(id, &old);
-        self.index(id, from);
-        self.rescind_agent(id);
-        self.allocator.add_agent(id, total, abilities);
-        self.recover_from(id, message, None);
-
-        let there: BTreeSet<(&str, &str)> = message
-            .tasks
-            .iter()
-            .map(|task| (task.framework_id.value.as_str(), task.task_id.value.as_str()))
-            .collect();
-        let mut missing: BTreeMap<String, Vec<TaskStatus>> = BTreeMap::new();
-        let Some(agent) = self.agents.get(id) else { return Vec::new() };
-        for (framework, task) in &agent.tasks {
-            let record = self.frameworks.get(framework).and_then(|f| f.tasks.get(task));
-            let Some(record) = record.filter(|_| !there.contains(&(framework, task))) else { continue };
-            missing.entry(framework.clone()).or_default().push(TaskStatus {
-                task_id: record.task.task_id.clone(),
-                state: record.task.state,
-                slave_id: Some(SlaveId { value: id.to_owned() }),
-                source: Some(task_status::Source::Master as i32),
-                message: Some("Reconciliation request".into()),
-                reason: Some(task_status::Reason::Reconciliation as i32),
-                ..Default::default()
-            });
-        }
-        // Executors that ended while the agent was away.
-        let there: BTreeSet<(String, String)> = message
-            .executor_infos
-            .iter()
-            .filter_map(|e| Some((e.framework_id.as_ref()?.value.clone(), e.executor_id.value.clone())))
-            .collect();
-        let gone: Vec<_> = agent.executors.keys().filter(|key| !there.contains(*key)).cloned().collect();
-        for key in gone {
-            self.drop_executor(id, &key);
-        }
-        missing
-            .into_iter()
-            .map(|(framework, statuses)| ReconcileTasksMessage {
-                framework: self.frameworks.get(&framework).map(|f| f.info.clone()),
-                framework_id: FrameworkId { value: framework },
-                statuses,
-            })
-            .collect()
-    }
-
-    /// Takes over frameworks, executors and tasks that an agent has and the master does not know.
-    fn recover_from(&mut self, id: &str, message: &ReregisterSlaveMessage, announce: Option<&str>) {
-        for info in &message.frameworks {
-            if let Some(framework) = info.id.as_ref().map(|id| id.value.clone()) {
-                self.recover_framework(&framework, info);
-            }
-        }
-        for executor in &message.executor_infos {
-            let Some(framework) = executor.framework_id.as_ref().map(|id| id.value.clone()) else { continue };
-            let key = (framework.clone(), executor.executor_id.value.clone());
-            let known = self.agents.get(id).is_none_or(|agent| agent.executors.contains_key(&key));
-            if known || !self.frameworks.contains_key(&framework) {
-                continue;
-            }
-            let role = self.role_of(&framework, &executor.resources);
-            let Ok(held) = Pool::of(&executor.resources) else { continue };
-            self.allocator.hold(&framework, &role, id, &held);
-            if let Some(agent) = self.agents.get_mut(id) {
-                agent.executors.insert(key, Executor { info: executor.clone(), role, held });
-            }
-        }
-        for task in &message.tasks {
-            self.recover_task(id, task, announce);
-        }
-    }
-
-    fn recover_task(&mut self, id: &str, task: &Task, announce: Option<&str>) {
-        let framework_id = task.framework_id.value.clone();
-        let task_id = task.task_id.value.clone();
-        let role = self.role_of(&framework_id, &task.resources);
-        let Ok(mut held) = Pool::of(&task.resources) else { return self.count("tasks_not_recovered") };
-        let Some(framework) = self.frameworks.get_mut(&framework_id) else {
-            return self.count("tasks_not_recovered");
-        };
-        if framework.tasks.contains_key(&task_id) {
-            return;
-        }
-        if framework.tasks.len() >= MAX_TASKS_PER_FRAMEWORK
-            || task.slave_id.value != id
-            || !valid_id(&task_id)
-        {
-            return self.count("tasks_not_recovered");
-        }
-        let state = task.state();
-        if is_terminal(state) {
-            let acknowledged =
-                |done: &Task| done.task_id.value == task_id && done.status_update_uuid.is_some();
-            if framework.completed.iter().any(acknowledged) {
-                // Said before the acknowledgement came: taken over again, it would be asked for when the agent, which
-                // has forgotten it, registers once more, and end a second time.
-                return;
-            }
-            held = Pool::default();
-        }
-        framework.unreachable.remove(&task_id);
-        framework.completed.retain(|done| done.task_id.value != task_id);
-        let record = TaskRecord { task: task.clone(), role: role.clone(), held: held.clone(), kill: None };
-        framework.tasks.insert(task_id.clone(), record);
-        self.watch_task_added(&framework_id, &task_id);
-        self.allocator.hold(&framework_id, &role, id, &held);
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.tasks.insert((framework_id.clone(), task_id.clone()));
-        }
-        if let Some(why) = announce {
-            let mut status = self.master_status(&task_id, state, Some(id), why);
-            status.reason = Some(task_status::Reason::SlaveReregistered as i32);
-            status.executor_id = task.executor_id.clone();
-            self.update_event(&framework_id, &status);
-        }
-    }
-
-    fn after_reregistration(&mut self, id: &str, to: &Upid, message: &ReregisterSlaveMessage) {
-        for info in &message.frameworks {
-            let Some(framework_id) = info.id.clone() else { continue };
-            if self.completed.iter().any(|done| done.id == framework_id.value) {
-                self.send(to, &ShutdownFrameworkMessage { framework_id });
-            } else if let Some(framework) = self.frameworks.get(&framework_id.value) {
-                let info = framework.info.clone();
-                let message = UpdateFrameworkMessage {
-                    framework_id,
-                    pid: Some(framework.pid()),
-                    framework_info: Some(info),
-                };
-                self.send(to, &message);
-            }
-        }
-        let tasks: Vec<_> = self.agents.get(id).into_iter().flat_map(|agent| agent.tasks.clone()).collect();
-        for (framework, task) in tasks {
-            let record = self.frameworks.get_mut(&framework).and_then(|f| f.tasks.get_mut(&task));
-            if let Some(kill) = record.and_then(|record| record.kill.take()) {
-                self.send(to, &kill);
-            }
-        }
-        self.dirty.insert(id.to_owned());
     }
 
     pub(super) fn unregister_agent(&mut self, from: &Upid, message: UnregisterSlaveMessage) {
@@ -358,7 +215,7 @@ impl MasterCore {
     }
 }
 
-fn abilities(agent: &Agent) -> Abilities {
+pub(super) fn abilities(agent: &Agent) -> Abilities {
     Abilities {
         multi_role: agent.has(slave_info::capability::Type::MultiRole),
         hierarchical_role: agent.has(slave_info::capability::Type::HierarchicalRole),

@@ -140,10 +140,12 @@ impl MasterCore {
         self.await_failover(id);
     }
 
-    /// A framework that is not there is removed unless it comes back in its time.
+    /// A framework that is not there is removed unless it comes back in its time. One that was here before a restart has
+    /// at least as long as agents have: it did not go by its own doing.
     pub(super) fn await_failover(&mut self, id: &str) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
-        let due = self.now_ms + validation::failover_ms(&framework.info);
+        let least = if framework.recovered() { self.config.agent_reregister_timeout_ms } else { 0 };
+        let due = self.now_ms + validation::failover_ms(&framework.info).max(least);
         framework.failover_ms = Some(due);
         self.timers.insert((due, Timer::Failover(id.to_owned())));
     }

@@ -87,7 +87,10 @@ impl MasterCore {
         force: bool,
     ) {
         match known {
-            None => self.insert_framework(id, info),
+            None => {
+                self.insert_framework(id, info);
+                self.keep_framework(id);
+            }
             // An actor that says again that it is here has to hear which of its offers are none any more.
             Some(_) => {
                 self.rescind_framework(id, !force);
@@ -181,6 +184,7 @@ impl MasterCore {
     /// Takes what a framework says of itself now. Offers for roles that it has no more are withdrawn.
     fn change_framework(&mut self, id: &str, info: FrameworkInfo) {
         let Some(framework) = self.frameworks.get_mut(id) else { return };
+        let changed = framework.info != info;
         framework.roles = validation::roles_of(&info);
         framework.info = info;
         let roles = framework.roles.clone();
@@ -188,6 +192,9 @@ impl MasterCore {
             |offer: &&String| self.offers.get(*offer).is_some_and(|offer| !roles.contains(&offer.role));
         let stale: Vec<_> = framework.offers.iter().filter(stale).cloned().collect();
         stale.iter().for_each(|offer| self.rescind(offer, true));
+        if changed {
+            self.keep_framework(id);
+        }
     }
 
     pub(super) fn revive(&mut self, id: &str, roles: &[String]) {
@@ -227,12 +234,13 @@ impl MasterCore {
         }
         tracing::info!(framework = id, name = info.name, "framework recovered from an agent");
         self.insert_framework(id, info.clone());
+        self.keep_framework(id);
         self.tell_allocator(id, &[]);
         self.await_failover(id);
         self.watch_framework_added(id);
     }
 
-    fn insert_framework(&mut self, id: &str, info: FrameworkInfo) {
+    pub(super) fn insert_framework(&mut self, id: &str, info: FrameworkInfo) {
         let framework = Framework {
             roles: validation::roles_of(&info),
             info,
@@ -251,7 +259,7 @@ impl MasterCore {
         self.frameworks.insert(id.to_owned(), framework);
     }
 
-    fn tell_allocator(&mut self, id: &str, suppressed: &[String]) {
+    pub(super) fn tell_allocator(&mut self, id: &str, suppressed: &[String]) {
         let Some(framework) = self.frameworks.get(id) else { return };
         let abilities = Abilities {
             multi_role: framework.has(framework_info::capability::Type::MultiRole),
@@ -335,15 +343,19 @@ impl MasterCore {
         tracing::info!(framework = id, "framework removed");
         self.count("frameworks_removed");
         self.watch_framework_removed(&framework.info);
-        self.completed.push_back(Completed {
+        let done = Completed {
             id: id.to_owned(),
             name: framework.info.name,
             user: framework.info.user,
             registered_ms: framework.registered_ms,
             unregistered_ms: framework.unregistered_ms,
-        });
-        if self.completed.len() > MAX_COMPLETED_FRAMEWORKS {
-            self.completed.pop_front();
+        };
+        self.keep_completed(&done);
+        self.completed.push_back(done);
+        if self.completed.len() > MAX_COMPLETED_FRAMEWORKS
+            && let Some(oldest) = self.completed.pop_front()
+        {
+            self.forget_completed(&oldest.id);
         }
     }
 

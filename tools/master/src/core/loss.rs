@@ -1,15 +1,15 @@
-//! Agents that go: broken connections, unanswered pings, removal, and what frameworks hear of it
-//! (src/master/master.cpp, `exited`, `SlaveObserver`, `__removeSlave`).
+//! Agents that go, and what frameworks hear of it (src/master/master.cpp, `markUnreachable`, `markGone`,
+//! `__removeSlave`). That one is unreachable or gone is kept before anybody hears of it.
 
-use super::{MasterCore, Timer};
-use crate::limits::{AGENT_REREGISTER_TIMEOUT_MS, MAX_TASKS_PER_FRAMEWORK, MAX_UNREACHABLE};
+use super::MasterCore;
+use crate::limits::MAX_TASKS_PER_FRAMEWORK;
 use crate::state::is_terminal;
-use libprocess::Upid;
-use mesos_proto::internal::PingSlaveMessage;
-use mesos_proto::mesos::{SlaveId, TaskId, TaskState, TaskStatus, framework_info, task_status};
+use mesos_proto::internal::ShutdownMessage;
+use mesos_proto::mesos::{SlaveId, TaskId, TaskState, TaskStatus, TimeInfo, framework_info, task_status};
 use mesos_proto::v1::scheduler::{Event, event};
-use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+
+/// What is said to and of agents that are marked gone.
+const MARKED_GONE: &str = "Agent has been marked gone";
 
 /// Why an agent goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,80 +18,27 @@ pub(super) enum Loss {
     Unreachable,
     /// It said goodbye, or another took its place.
     Removed,
+    /// The operator says that it will never be back.
+    Gone,
 }
 
 impl MasterCore {
-    pub(super) fn exited(&mut self, address: SocketAddrV4) {
-        let ids: Vec<_> = self.by_address.get(&address).into_iter().flatten().cloned().collect();
-        for id in ids {
-            self.disconnect(&id);
-        }
-        self.drivers_exited(address);
-    }
-
-    fn disconnect(&mut self, id: &str) {
-        let Some(agent) = self.agents.get_mut(id).filter(|agent| agent.connected) else { return };
-        tracing::info!(agent = id, pid = %agent.pid, "agent disconnected");
-        agent.connected = false;
-        agent.disconnected_ms = self.now_ms;
-        self.authenticated.remove(&agent.pid);
-        let keeps = agent.info.checkpoint();
-        let frameworks: BTreeSet<String> =
-            agent.tasks.iter().map(|(framework, _)| framework.clone()).collect();
-        self.count("slave_disconnections");
-        self.allocator.set_agent_active(id, false);
-        self.rescind_agent(id);
-        for framework in frameworks {
-            if !keeps || !self.frameworks.get(&framework).is_some_and(|f| f.info.checkpoint()) {
-                let reason = task_status::Reason::SlaveDisconnected;
-                let why = "Agent disconnected and the framework does not checkpoint";
-                self.lose_tasks(id, Some(&framework), TaskState::TaskLost, reason, why);
-            }
-        }
-    }
-
-    pub(super) fn ping(&mut self, observer: u64) {
-        // The timer of an agent that is gone finds nobody: observers are never numbered twice.
-        let Some(id) = self.by_observer.get(&observer).cloned() else { return };
-        let Some(agent) = self.agents.get_mut(&id) else { return };
-        if agent.awaiting_pong {
-            agent.missed += 1;
-        }
-        let silent = agent.missed >= self.config.max_missed_pings;
-        let away = !agent.connected && self.now_ms >= agent.disconnected_ms + AGENT_REREGISTER_TIMEOUT_MS;
-        if silent || away {
-            tracing::warn!(agent = id, "agent unreachable");
-            return self.remove_agent(&id, Loss::Unreachable);
-        }
-        agent.awaiting_pong = true;
-        let pid = agent.pid.clone();
-        let message = PingSlaveMessage { connected: agent.connected };
-        self.send_from(format!("slave-observer({observer})"), &pid, &message);
-        self.timers.insert((self.now_ms + self.config.ping_interval_ms.max(1), Timer::Ping(observer)));
-    }
-
-    pub(super) fn pong(&mut self, observer: Option<u64>, from: &Upid) {
-        let id = observer.and_then(|number| self.by_observer.get(&number));
-        match id.and_then(|id| self.agents.get_mut(id)).filter(|agent| agent.pid == *from) {
-            Some(agent) => {
-                agent.missed = 0;
-                agent.awaiting_pong = false;
-            }
-            None => self.count("messages_from_wrong_sender"),
-        }
-    }
-
     /// Removes an agent and tells everybody concerned.
     pub(super) fn remove_agent(&mut self, id: &str, loss: Loss) {
         if !self.agents.contains_key(id) {
             return;
         }
         self.rescind_agent(id);
-        let (state, why) = match loss {
-            Loss::Unreachable => (TaskState::TaskUnreachable, "Agent did not answer the master's pings"),
-            Loss::Removed => (TaskState::TaskGone, "Agent was removed"),
+        use task_status::Reason;
+        let (state, reason, why) = match loss {
+            Loss::Unreachable => {
+                let why = "Agent did not answer the master's pings";
+                (TaskState::TaskUnreachable, Reason::SlaveRemoved, why)
+            }
+            Loss::Removed => (TaskState::TaskGone, Reason::SlaveRemoved, "Agent was removed"),
+            Loss::Gone => (TaskState::TaskGoneByOperator, Reason::SlaveRemovedByOperator, MARKED_GONE),
         };
-        self.lose_tasks(id, None, state, task_status::Reason::SlaveRemoved, why);
+        self.lose_tasks(id, None, state, reason, why);
         let executors: Vec<_> =
             self.agents.get(id).into_iter().flat_map(|agent| agent.executors.keys().cloned()).collect();
         for key in executors {
@@ -103,16 +50,25 @@ impl MasterCore {
         self.allocator.remove_agent(id);
         self.dirty.remove(id);
         self.watch_agent_removed(id);
-        self.count(match loss {
-            Loss::Unreachable => "slave_unreachable_completed",
-            Loss::Removed => "slave_removals",
-        });
-        if loss == Loss::Unreachable {
-            if self.unreachable.len() >= MAX_UNREACHABLE {
-                self.unreachable.pop_first();
+        match loss {
+            Loss::Unreachable => {
+                self.count("slave_unreachable_completed");
+                self.keep_unreachable(id);
             }
-            self.unreachable.insert(id.to_owned(), self.now_ms);
+            Loss::Removed => {
+                self.count("slave_removals");
+                self.forget_agent(id);
+            }
+            Loss::Gone => {
+                self.count("slave_removals");
+                self.keep_gone(id);
+            }
         }
+        self.tell_agent_lost(id);
+    }
+
+    /// Frameworks hear that an agent is lost.
+    pub(super) fn tell_agent_lost(&mut self, id: &str) {
         let failure = event::Failure {
             agent_id: Some(mesos_proto::v1::AgentId { value: id.to_owned() }),
             ..Default::default()
@@ -125,8 +81,44 @@ impl MasterCore {
         }
     }
 
+    /// An agent never comes back: its id is refused from now on. False if there is no such agent.
+    pub(crate) fn mark_gone(&mut self, id: &str) -> bool {
+        if self.gone.contains(id) {
+            return true;
+        }
+        if let Some(agent) = self.agents.get(id) {
+            tracing::warn!(agent = id, "agent marked gone");
+            let pid = agent.pid.clone();
+            self.send(&pid, &ShutdownMessage { message: Some(MARKED_GONE.into()) });
+            self.remove_agent(id, Loss::Gone);
+            return true;
+        }
+        if self.recovered.remove(id).is_none() && !self.unreachable.contains(id) {
+            return false;
+        }
+        tracing::warn!(agent = id, "absent agent marked gone");
+        self.keep_gone(id);
+        let tasks: Vec<_> = self
+            .frameworks
+            .iter()
+            .flat_map(|(framework, record)| {
+                let there = record.unreachable.iter().filter(|(_, agent)| *agent == id);
+                there.map(move |(task, _)| (framework.clone(), task.clone()))
+            })
+            .collect();
+        for (framework_id, task) in tasks {
+            let Some(framework) = self.frameworks.get_mut(&framework_id) else { continue };
+            framework.unreachable.remove(&task);
+            // Only frameworks that know partitions have tasks there; for the others they were lost for good.
+            let mut status = self.master_status(&task, TaskState::TaskGoneByOperator, Some(id), MARKED_GONE);
+            status.reason = Some(task_status::Reason::SlaveRemovedByOperator as i32);
+            self.update_event(&framework_id, &status);
+        }
+        true
+    }
+
     /// The tasks of an agent (of one framework there) are lost; frameworks that know partitions hear `aware`.
-    fn lose_tasks(
+    pub(super) fn lose_tasks(
         &mut self,
         id: &str,
         only: Option<&str>,
@@ -152,14 +144,19 @@ impl MasterCore {
                 .frameworks
                 .get(&framework_id)
                 .is_some_and(|framework| framework.has(framework_info::capability::Type::PartitionAware));
-            let state = if knows { aware } else { TaskState::TaskLost };
+            let (state, reason) = match reason {
+                _ if knows => (aware, reason),
+                task_status::Reason::SlaveRemovedByOperator => {
+                    (TaskState::TaskLost, task_status::Reason::SlaveRemoved)
+                }
+                _ => (TaskState::TaskLost, reason),
+            };
             if !over {
                 let mut status = self.master_status(&task_id, state, Some(id), &why);
                 status.reason = Some(reason as i32);
                 status.executor_id = executor;
                 if aware == TaskState::TaskUnreachable {
-                    let nanoseconds = i64::try_from(self.now_ms).unwrap_or(0).saturating_mul(1_000_000);
-                    status.unreachable_time = Some(mesos_proto::mesos::TimeInfo { nanoseconds });
+                    status.unreachable_time = Some(time(self.now_ms));
                 }
                 if let Some(record) =
                     self.frameworks.get_mut(&framework_id).and_then(|f| f.tasks.get_mut(&task_id))
@@ -217,4 +214,9 @@ impl MasterCore {
             ..Default::default()
         }
     }
+}
+
+/// A time in milliseconds since the epoch as messages have it.
+pub(super) fn time(ms: u64) -> TimeInfo {
+    TimeInfo { nanoseconds: i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1_000_000) }
 }

@@ -266,24 +266,41 @@ impl MasterCore {
             let why = "Reconciliation: Task is unreachable";
             (TaskState::TaskUnreachable, Some(agent.clone()), why)
         } else {
+            // Its agent may still come back with it. Without an agent's name it may be on any of those; Mesos says
+            // TASK_UNKNOWN then, which a framework may take for the end of a task that runs.
+            if agent.map_or(!self.recovered.is_empty(), |agent| self.recovered.contains_key(agent)) {
+                return;
+            }
             let given = agent.map(str::to_owned);
             match agent {
                 Some(agent) if self.agents.contains_key(agent) => {
                     (TaskState::TaskGone, given, "Reconciliation: Task is unknown to the agent")
                 }
-                Some(agent) if self.unreachable.contains_key(agent) => {
+                Some(agent) if self.gone.contains(agent) => (
+                    TaskState::TaskGoneByOperator,
+                    given,
+                    "Reconciliation: Task's agent has been marked gone",
+                ),
+                Some(agent) if self.unreachable.contains(agent) => {
                     (TaskState::TaskUnreachable, given, "Reconciliation: Task is unreachable")
                 }
                 _ => (TaskState::TaskUnknown, given, "Reconciliation: Task is unknown"),
             }
         };
         let state = match state {
-            TaskState::TaskGone | TaskState::TaskUnreachable | TaskState::TaskUnknown if !aware => {
+            TaskState::TaskGone
+            | TaskState::TaskGoneByOperator
+            | TaskState::TaskUnreachable
+            | TaskState::TaskUnknown
+                if !aware =>
+            {
                 TaskState::TaskLost
             }
             other => other,
         };
         let mut status = self.master_status(task, state, agent.as_deref(), why);
+        let since_ms = agent.as_deref().and_then(|agent| self.unreachable.since(agent));
+        status.unreachable_time = since_ms.map(super::loss::time);
         status.reason = Some(task_status::Reason::Reconciliation as i32);
         status.executor_id = executor;
         self.update_event(framework, &status);

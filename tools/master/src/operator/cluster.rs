@@ -50,17 +50,16 @@ impl MasterCore {
 
     fn get_agents(&self) -> GetAgents {
         let agents = self.agents.iter().filter_map(|(id, agent)| self.agent_message(id, agent)).collect();
-        GetAgents { agents, recovered_agents: Vec::new() }
+        let recovered = self.recovered.values().filter_map(|record| agent_info(&record.info)).collect();
+        GetAgents { agents, recovered_agents: recovered }
     }
 
     /// An agent as subscribers and `GET_AGENTS` show it; none if it does not cast, which does not happen.
     pub(super) fn agent_message(&self, id: &str, agent: &Agent) -> Option<get_agents::Agent> {
-        let mut info = agent.info.clone();
-        // The v1 API has no such field.
-        info.checkpoint = None;
-        let mut agent_info: v1::AgentInfo = recast(&info).ok()?;
+        let mut agent_info = agent_info(&agent.info)?;
         agent_info.id = Some(AgentId { value: id.to_owned() });
         agent_info.resources = shown(&agent.total, None);
+        let drain = self.drains.get(id);
         let capability = |kind: &i32| v1::agent_info::Capability { r#type: Some(*kind) };
         Some(get_agents::Agent {
             agent_info,
@@ -73,9 +72,11 @@ impl MasterCore {
             allocated_resources: shown_by_role(&self.used_of(agent)),
             offered_resources: shown_by_role(&self.offered(&agent.offers)),
             capabilities: agent.capabilities.iter().map(capability).collect(),
-            deactivated: Some(false),
-            drain_info: None,
-            estimated_drain_start_time: None,
+            deactivated: Some(drain.is_some()),
+            drain_info: drain.and_then(|drain| recast(drain.info.as_ref()?).ok()),
+            estimated_drain_start_time: drain
+                .filter(|drain| drain.info.is_some())
+                .and_then(|drain| time(drain.since_ms)),
         })
     }
 
@@ -239,4 +240,11 @@ fn completed(done: &Completed) -> get_frameworks::Framework {
         unregistered_time: time(done.unregistered_ms),
         ..Default::default()
     }
+}
+
+fn agent_info(info: &mesos::SlaveInfo) -> Option<v1::AgentInfo> {
+    let mut info = info.clone();
+    // The v1 API has no such field.
+    info.checkpoint = None;
+    recast(&info).ok()
 }

@@ -2,6 +2,7 @@
 //! which call goes where. One file for each group of calls. HTTP, media types and tokens are `http_api`'s.
 
 mod about;
+mod agents;
 mod cluster;
 mod resources;
 mod watch;
@@ -110,15 +111,14 @@ impl MasterCore {
                 self.remove_framework(&id);
                 Ok(Done::Ok)
             }
+            Type::MarkAgentGone | Type::DrainAgent | Type::DeactivateAgent | Type::ReactivateAgent => {
+                self.agent_call(call)
+            }
             Type::GetMaintenanceStatus
             | Type::GetMaintenanceSchedule
             | Type::UpdateMaintenanceSchedule
             | Type::StartMaintenance
-            | Type::StopMaintenance
-            | Type::MarkAgentGone
-            | Type::DrainAgent
-            | Type::DeactivateAgent
-            | Type::ReactivateAgent => {
+            | Type::StopMaintenance => {
                 Err(Refusal::never(format!("This master does not serve {}", call.r#type().as_str_name())))
             }
         }

@@ -4,6 +4,7 @@ use super::form::{attribute, full, maybe, seconds};
 use crate::core::MasterCore;
 use crate::state::Agent;
 use crate::sums::{ByRole, total};
+use mesos_proto::json::to_json;
 use mesos_proto::mesos::slave_info;
 use mesos_proto::pool::{Pool, UNRESERVED};
 use serde_json::{Map, Value, json};
@@ -14,7 +15,11 @@ impl MasterCore {
         let wanted = |id: &str| only.is_none_or(|only| only == id);
         let slaves = self.agents.iter().filter(|(id, _)| wanted(id));
         let slaves: Vec<_> = slaves.map(|(id, agent)| self.agent_in_full(id, agent)).collect();
-        json!({ "slaves": slaves, "recovered_slaves": [] })
+        let recovered = self.recovered.iter().filter(|(id, _)| wanted(id));
+        let recovered: Vec<_> = recovered
+            .map(|(id, record)| json!({"id": {"value": id}, "hostname": record.info.hostname, "port": record.info.port()}))
+            .collect();
+        json!({ "slaves": slaves, "recovered_slaves": recovered })
     }
 
     fn agent_in_full(&self, id: &str, agent: &Agent) -> Value {
@@ -62,8 +67,14 @@ impl MasterCore {
             "registered_time": seconds(agent.registered_ms),
             "connected": agent.connected,
             "active": agent.active(),
-            "deactivated": false,
+            "deactivated": agent.deactivated,
         });
+        if let Some(record) = self.drains.get(id)
+            && let Some(info) = &record.info
+        {
+            maybe(&mut json, "drain_info", to_json(info).ok());
+            json["estimated_drain_start_time_seconds"] = seconds(record.since_ms).into();
+        }
         maybe(&mut json, "reregistered_time", agent.reregistered_ms.map(seconds));
         json
     }

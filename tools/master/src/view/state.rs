@@ -51,7 +51,7 @@ impl MasterCore {
         BTreeMap::from([
             ("agent_ping_timeout", secs(self.config.ping_interval_ms)),
             ("max_agent_ping_timeouts", self.config.max_missed_pings.to_string()),
-            ("agent_reregister_timeout", secs(crate::limits::AGENT_REREGISTER_TIMEOUT_MS)),
+            ("agent_reregister_timeout", secs(self.config.agent_reregister_timeout_ms)),
             ("allocation_interval", secs(self.config.allocation_ms)),
             ("allocation_policy", self.allocator.policy_name().to_owned()),
             ("authenticate_agents", self.config.authenticate_agents.to_string()),

@@ -7,5 +7,6 @@ mod hostile;
 mod offers;
 mod operator;
 mod recovery;
+mod removal;
 mod support;
 mod tasks;

@@ -4,7 +4,7 @@ use libprocess::{Message as Libprocess, Upid};
 use master::allocator::Rules;
 use master::core::{CoreConfig, Input, MasterCore, Output};
 use master::policy::Drf;
-use master::store::{Records, Write};
+use master::store::{Records, Unreadable, Write};
 use master::view::{TaskQuery, View};
 use mesos_proto::internal::*;
 use mesos_proto::mesos::{
@@ -24,6 +24,8 @@ pub struct World {
     pub now: u64,
     /// What is committed.
     pub records: Records,
+    /// Changes the settings at the next start.
+    pub tune: fn(&mut CoreConfig),
     /// Messages to agents: (from, to, name, body).
     pub sent: Vec<(String, Upid, String, Vec<u8>)>,
     pub events: Vec<(String, Event)>,
@@ -39,31 +41,32 @@ pub fn pid(number: u32) -> Upid {
     format!("slave({number})@10.0.0.5:5051").parse().unwrap()
 }
 
+/// A master on these records.
+pub fn core_on(records: &Records, now: u64, tune: fn(&mut CoreConfig)) -> Result<MasterCore, Unreadable> {
+    let id = if records.is_empty() { "m" } else { "not-used" };
+    let mut config = CoreConfig {
+        hostname: "m.test".into(),
+        ping_interval_ms: PING,
+        seed: 3,
+        ..CoreConfig::new(id, "10.0.0.1:5050".parse().unwrap())
+    };
+    tune(&mut config);
+    MasterCore::restore(config, Box::new(Drf), Rules::default(), records, now)
+}
+
 impl World {
     pub fn new() -> Self {
-        Self::restored(Records::new(), 1_000_000)
+        Self::restored(Records::new(), 1_000_000, |_| {})
     }
 
-    /// A master started at `now` on these records.
-    pub fn restored(records: Records, now: u64) -> Self {
-        let config = CoreConfig {
-            id: if records.is_empty() { "m" } else { "not-used" }.into(),
-            address: "10.0.0.1:5050".parse().unwrap(),
-            hostname: "m.test".into(),
-            cluster: None,
-            ping_interval_ms: PING,
-            max_missed_pings: 5,
-            heartbeat_ms: 15_000,
-            allocation_ms: 1000,
-            seed: 3,
-            credentials: Vec::new(),
-            authenticate_agents: false,
-        };
-        let core = MasterCore::restore(config, Box::new(Drf), Rules::default(), &records, now).unwrap();
+    /// A master started at `now` on these records, with its own settings.
+    pub fn restored(records: Records, now: u64, tune: fn(&mut CoreConfig)) -> Self {
+        let core = core_on(&records, now, tune).unwrap();
         Self {
             core,
             now,
             records,
+            tune,
             sent: Vec::new(),
             events: Vec::new(),
             closed: Vec::new(),
@@ -72,6 +75,25 @@ impl World {
             told: Vec::new(),
             requests: 0,
         }
+    }
+
+    /// Time passes, and of the agents these answer pings.
+    pub fn pass_with_pongs(&mut self, ms: u64, there: &[u32]) {
+        let end = self.now + ms;
+        while self.now < end {
+            let step = self.core.next_wakeup_ms().clamp(self.now + 1, end) - self.now;
+            self.pass(step);
+            for (observer, to, ..) in std::mem::take(&mut self.sent) {
+                if observer.starts_with("slave-observer(") && there.iter().any(|number| pid(*number) == to) {
+                    self.send_to(&to, &observer, &PongSlaveMessage {});
+                }
+            }
+        }
+    }
+
+    /// What `GET_AGENTS` says.
+    pub fn agents(&mut self) -> Vec<v1::master::response::get_agents::Agent> {
+        self.document(v1::master::call::Type::GetAgents).get_agents.unwrap().agents
     }
 
     pub fn input(&mut self, input: Input) {
@@ -102,7 +124,7 @@ impl World {
     /// The master is killed and started again on what was committed. Nobody is connected any more.
     pub fn restart(&mut self) {
         let records = std::mem::take(&mut self.records);
-        *self = Self { requests: self.requests, ..Self::restored(records, self.now) };
+        *self = Self { requests: self.requests, ..Self::restored(records, self.now, self.tune) };
         self.input(Input::Tick);
     }
 
@@ -265,8 +287,8 @@ pub fn slave(number: u32, cpus: f64, mem: f64) -> SlaveInfo {
 }
 
 pub fn capabilities() -> Vec<slave_info::Capability> {
-    use slave_info::capability::Type::{HierarchicalRole, MultiRole, ReservationRefinement};
-    [MultiRole, HierarchicalRole, ReservationRefinement]
+    use slave_info::capability::Type::{AgentDraining, HierarchicalRole, MultiRole, ReservationRefinement};
+    [MultiRole, HierarchicalRole, ReservationRefinement, AgentDraining]
         .map(|c| slave_info::Capability { r#type: Some(c as i32) })
         .to_vec()
 }

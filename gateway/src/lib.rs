@@ -24,6 +24,7 @@ mod link;
 pub mod offers;
 pub mod session;
 pub mod store;
+mod view;
 
 pub use driver::{BATTERY_MAH, Config, Error, Handle, run};
 pub use file::FileError;

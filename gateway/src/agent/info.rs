@@ -31,7 +31,7 @@ fn megabytes(bytes: u32) -> f64 {
 }
 
 /// Bytes of an amount in thousandths of a megabyte.
-pub(super) fn bytes_of_milli_mb(milli: i64) -> u32 {
+pub(crate) fn bytes_of_milli_mb(milli: i64) -> u32 {
     u32::try_from(i128::from(milli) * (1 << 20) / 1000).unwrap_or(u32::MAX)
 }
 

@@ -11,10 +11,12 @@
 mod auth;
 mod checks;
 mod executors;
+mod glance;
 mod inbox;
 mod info;
 mod launch;
 mod nodes;
+mod notices;
 mod operations;
 mod orders;
 mod registration;
@@ -26,8 +28,11 @@ mod task;
 mod view;
 
 pub use checks::LEASE;
+pub use glance::{Glance, TaskGlance, Total};
+pub(crate) use info::bytes_of_milli_mb;
 pub use info::{capabilities, container_id};
 pub use launch::{CAPABILITY_LABEL, MANIFEST_LABEL, RESUME_LABEL};
+pub use notices::Notice;
 pub use view::{AgentView, Completed, Snapshot, TaskSnapshot, TaskView, Totals, Who};
 
 use crate::bridge::{FromNode, NodeId, ToNode};
@@ -40,6 +45,7 @@ use libprocess::Upid;
 use mesos_proto::cram::Credential;
 use mesos_proto::{internal, mesos};
 use node_proto::{ImageHandle, Kind, Register, TaskHandle};
+use notices::Notices;
 use operations::Operation;
 use prost::{Message, Name};
 use registration::Registration;
@@ -102,6 +108,8 @@ pub struct Counters {
     pub tasks_ignored: u64,
     /// Operations on resources that a node cannot do.
     pub operations_refused: u64,
+    /// Images that nobody trusted here has signed for the task.
+    pub images_refused: u64,
     /// Tasks that ended, by the number of their last state.
     pub ended: [u64; TASK_STATES],
 }
@@ -179,6 +187,8 @@ struct Agent {
     /// The node's lease is live: pings are answered.
     live: bool,
     power: node_proto::Power,
+    /// What it offers, for sums over all.
+    total: Total,
     /// What the node itself used, as it said last.
     vitals: Option<node_proto::Vitals>,
     frameworks: BTreeMap<String, FrameworkRecord>,
@@ -268,6 +278,7 @@ pub struct Agents {
     waiting: HashMap<String, BTreeSet<(NodeId, TaskHandle)>>,
     outputs: VecDeque<Output>,
     counters: Counters,
+    notices: Notices,
     /// All agents have been unregistered, and none is to come back.
     retired: bool,
     /// Tells this run of the gateway from others.
@@ -295,6 +306,7 @@ impl Agents {
             waiting: HashMap::new(),
             outputs: VecDeque::new(),
             counters: Counters::default(),
+            notices: Notices::default(),
             retired: false,
             run: seed,
             random: seed | 1,
@@ -324,7 +336,9 @@ impl Agents {
         self.by_actor.insert(record.actor, id);
         self.next_actor = self.next_actor.max(record.actor + 1);
         let power = record.register.inventory.power;
+        let total = Total::of(&self.config, id, &record.register.inventory);
         let agent = Agent {
+            total,
             record,
             registration: Registration::Away,
             auth: Auth::Unproved,
@@ -366,6 +380,11 @@ impl Agents {
     /// The next output of the last step.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The next thing worth telling people that the last steps brought.
+    pub fn poll_notice(&mut self) -> Option<Notice> {
+        self.notices.next()
     }
 
     /// When [`Agents::handle_timeout`] is to be called.

@@ -16,12 +16,13 @@ impl Agents {
                         News::Nothing => {}
                         News::Usage(usage) => {
                             if let Some(task) = agent.tasks.get_mut(&usage.task) {
-                                task.usage = Some(usage);
+                                task.report(usage);
                             }
                         }
                         News::Vitals(vitals) => agent.vitals = Some(vitals),
                     }
                     if !was_live {
+                        self.notices.add(Notice::Back(id));
                         self.lease_checks(id, now_ms);
                     }
                     self.start_registration_if_away(id, now_ms);
@@ -31,10 +32,14 @@ impl Agents {
                 if let Some(agent) = self.nodes.get_mut(&id) {
                     tracing::info!(node = %id, "lease lapsed: pings are no longer answered");
                     agent.live = false;
+                    self.notices.add(Notice::Lapsed(id));
                     self.lease_checks(id, now_ms);
                 }
             }
-            FromNode::Forgot => self.node_forgot(id, now_ms),
+            FromNode::Forgot => {
+                self.notices.add(Notice::Forgot(id));
+                self.node_forgot(id, now_ms);
+            }
             FromNode::Status { task, state, note, .. } => self.node_status(id, task, state, &note, now_ms),
             FromNode::Message { task, data } => self.executor_message(id, task, data),
             FromNode::Log { task, data } => {
@@ -64,11 +69,13 @@ impl Agents {
                 };
                 self.insert(id, record);
                 self.save_agent(id);
+                self.notices.add(Notice::New(id));
             }
             Some(agent) => {
                 if agent.record.register.inventory != register.inventory {
                     // The master has to hear what the node is now.
                     agent.registration = Registration::Away;
+                    agent.total = Total::of(&self.config, id, &register.inventory);
                 }
                 if agent.record.register != register {
                     agent.record.register = register;
@@ -77,7 +84,9 @@ impl Agents {
             }
         }
         if let Some(agent) = self.nodes.get_mut(&id) {
-            agent.live = true;
+            if !std::mem::replace(&mut agent.live, true) {
+                self.notices.add(Notice::Back(id));
+            }
             agent.power = agent.record.register.inventory.power;
         }
         self.lease_checks(id, now_ms);

@@ -2,7 +2,7 @@
 
 use super::launch::{self, Plan};
 use super::task::{Phase, Progress, Style, TaskRecord};
-use super::{Agents, Drain, FrameworkRecord, Image, Output, Said};
+use super::{Agents, Drain, FrameworkRecord, Image, Notice, Output, Said};
 use crate::bridge::{NodeId, ToNode};
 use mesos_proto::internal;
 use mesos_proto::mesos::framework_info::capability::Type as FrameworkCan;
@@ -206,7 +206,12 @@ impl Agents {
     fn deliver(&mut self, id: NodeId, handle: TaskHandle, image: &Image, now_ms: u64) {
         let planned = self.plan_again(id, handle).and_then(|plan| {
             let manifest = plan.manifest.as_deref().or(image.manifest.as_deref());
-            self.config.trust.check(image, manifest, &self.role_of(id, handle))?;
+            let trusted = self.config.trust.check(image, manifest, &self.role_of(id, handle)).map(drop);
+            if let Err(why) = trusted {
+                self.counters.images_refused += 1;
+                self.notices.add(Notice::ImageRefused { node: id, why: why.clone() });
+                return Err(why);
+            }
             Ok((plan.document(manifest)?, plan))
         });
         let (document, plan) = match planned {

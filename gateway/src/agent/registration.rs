@@ -1,6 +1,6 @@
 //! Registration with the master, and the pings that keep it.
 
-use super::{Agents, Auth, info};
+use super::{Agents, Auth, Notice, info};
 use crate::agent::Output;
 use crate::bridge::{NodeId, ToNode};
 use crate::store::{Table, Write};
@@ -150,6 +150,7 @@ impl Agents {
         agent.registration = Registration::Registered { ping_due_ms: now_ms + timeout_ms, timeout_ms };
         self.counters.registrations += 1;
         let new = agent.record.slave_id.is_none();
+        self.notices.add(Notice::Registered { node: id, slave_id: slave_id.clone(), new });
         agent.record.slave_id = Some(slave_id.clone());
         tracing::debug!(node = %id, actor = agent.record.actor, slave_id, "registered");
         if new {

@@ -3,7 +3,7 @@
 
 use super::task::{Phase, Progress, REPORTED_MAX, RESEND_MAX_MS, RESEND_MS, Style, Task, TaskRecord, Update};
 use super::task::{free_handle, is_terminal};
-use super::{Agents, Output, bytes_of, checks, task_key};
+use super::{Agents, Notice, Output, bytes_of, checks, task_key};
 use crate::bridge::{NodeId, ToNode};
 use crate::store::{Table, Write};
 use mesos_proto::internal;
@@ -49,7 +49,7 @@ impl Agents {
         }
         let handle = free_handle(&mut agent.record.next_task, |handle| tasks.contains_key(&handle));
         let value = bytes_of(&record);
-        let task = Task::new(record, progress, now_ms);
+        let task = Task { since_ms: Some(now_ms), ..Task::new(record, progress, now_ms) };
         if let Some(uri) = task.waits_for() {
             self.waiting.entry(uri.to_owned()).or_default().insert((id, handle));
         }
@@ -149,6 +149,16 @@ impl Agents {
         let fetching = task.waits_for().map(str::to_owned);
         task.progress.state = state as i32;
         let encoded = status.encode_to_vec();
+        if !repeats {
+            task.since_ms = Some(now_ms);
+            self.notices.add(Notice::Task {
+                node: id,
+                framework_id: task.record.framework_id.clone(),
+                task_id: task.record.task_id.clone(),
+                state,
+                message: status.message.unwrap_or_default(),
+            });
+        }
         if task.reported.len() >= REPORTED_MAX {
             task.reported.pop_front();
         }
@@ -259,7 +269,7 @@ impl Agents {
         let done = agent.tasks.get(&handle).and_then(|task| task.to_mesos(&slave_id, agent));
         let Some(task) = agent.tasks.remove(&handle) else { return };
         let framework = task.framework_id().to_owned();
-        agent.remember(&framework, done, &task);
+        agent.remember(handle, done, &task);
         if !agent.tasks.values().any(|task| task.framework_id() == framework) {
             self.forget_framework(id, &framework);
         }

@@ -1,7 +1,9 @@
 //! One task of a virtual agent and its records.
 
+use super::info::bytes_of_milli_mb;
 use super::{Agent, FrameworkRecord};
 use mesos_proto::mesos::{self, TaskState};
+use mesos_proto::resources::Scalars;
 use node_proto::{ImageHandle, TaskHandle, Usage};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -95,6 +97,30 @@ impl Progress {
     }
 }
 
+/// What of a launch is asked for again and again, by whoever looks at a fleet.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Granted {
+    pub name: Box<str>,
+    pub role: Box<str>,
+    pub cpu_permille: u32,
+    pub mem_bytes: u32,
+}
+
+impl Granted {
+    fn of(record: &TaskRecord) -> Self {
+        let Ok(info) = mesos::TaskInfo::decode(record.info.as_slice()) else { return Self::default() };
+        let amounts = Scalars::of(&info.resources);
+        let mut roles =
+            info.resources.iter().filter_map(|held| held.allocation_info.as_ref()?.role.as_deref());
+        Self {
+            role: roles.next().unwrap_or("*").into(),
+            name: info.name.into(),
+            cpu_permille: u32::try_from(amounts.milli("cpus")).unwrap_or(0),
+            mem_bytes: bytes_of_milli_mb(amounts.milli("mem")),
+        }
+    }
+}
+
 /// One task.
 pub(super) struct Task {
     pub record: TaskRecord,
@@ -102,6 +128,12 @@ pub(super) struct Task {
     pub resend_ms: u64,
     pub pause_ms: u64,
     pub usage: Option<Usage>,
+    /// What it was granted, read once.
+    pub granted: Granted,
+    /// What it used between its two newest reports, thousandths of the core.
+    pub cpu_used: Option<u16>,
+    /// Since when it has been in its state; unknown if that was before the gateway's start.
+    pub since_ms: Option<u64>,
     /// Encoded statuses so far, for operators; those since the gateway started, the oldest left out.
     pub reported: VecDeque<Vec<u8>>,
 }
@@ -109,12 +141,32 @@ pub(super) struct Task {
 impl Task {
     pub fn new(record: TaskRecord, progress: Progress, now_ms: u64) -> Self {
         Self {
+            granted: Granted::of(&record),
+            cpu_used: None,
+            since_ms: None,
             record,
             progress,
             resend_ms: now_ms,
             pause_ms: RESEND_MS,
             usage: None,
             reported: VecDeque::new(),
+        }
+    }
+
+    /// Takes a report of what the task used.
+    pub fn report(&mut self, usage: Usage) {
+        if let Some(before) = self.usage.replace(usage) {
+            let cpu = usage.cpu_ms.checked_sub(before.cpu_ms);
+            let granted = usage.granted_ms.checked_sub(before.granted_ms);
+            self.cpu_used = match (cpu, granted) {
+                // The node's own clock: what the grant was worth in the same span.
+                (Some(cpu), Some(granted @ 1..)) => {
+                    let share = u64::from(cpu) * u64::from(self.granted.cpu_permille) / u64::from(granted);
+                    Some(share.min(u64::from(u16::MAX)) as u16)
+                }
+                (Some(_), Some(0)) => self.cpu_used,
+                _ => None, // it began anew
+            };
         }
     }
 

@@ -6,7 +6,7 @@ use crate::bridge::NodeId;
 use libprocess::Upid;
 use mesos_proto::mesos::{self, TaskState};
 use mesos_proto::resources::Scalars;
-use node_proto::{ImageHandle, Power, Usage, Vitals};
+use node_proto::{ImageHandle, Power, TaskHandle, Usage, Vitals};
 use prost::Message;
 
 /// One agent.
@@ -79,6 +79,12 @@ pub struct Completed {
     pub task: mesos::Task,
     /// The executor that it had, a command task's own included.
     pub executor_id: String,
+    /// Its short name at the node.
+    pub handle: TaskHandle,
+    /// Last report of its usage.
+    pub usage: Option<Usage>,
+    /// Its image, if it came to that.
+    pub image: Option<ImageHandle>,
 }
 
 /// One task in full.
@@ -155,7 +161,8 @@ pub struct Totals {
 
 impl Agent {
     /// Keeps what operators may still want to see of a task that is dropped.
-    pub(super) fn remember(&mut self, framework: &str, done: Option<mesos::Task>, task: &Task) {
+    pub(super) fn remember(&mut self, handle: TaskHandle, done: Option<mesos::Task>, task: &Task) {
+        let framework = task.framework_id();
         let info = self.frameworks.get(framework).and_then(|record| framework_info(framework, record));
         let (Some(mut done), Some(framework)) = (done, info) else { return };
         done.statuses = reported(task);
@@ -164,7 +171,8 @@ impl Agent {
             self.completed.pop_front();
         }
         let executor_id = task.executor_id().to_owned();
-        self.completed.push_back(Completed { framework, task: done, executor_id });
+        let (usage, image) = (task.usage, task.progress.image);
+        self.completed.push_back(Completed { framework, task: done, executor_id, handle, usage, image });
     }
 }
 

@@ -36,6 +36,9 @@ pub struct Config {
     pub trust: Trust,
     /// Bytes of images on disk.
     pub image_cache: u64,
+    /// File of the token that opens what is the gateway's own to operators; made if it is not there. Without one a
+    /// token is asked for only if others than this machine reach the port, and is in `token` in the state directory.
+    pub token_file: Option<PathBuf>,
     /// Capacity of a node's battery, milliampere hours, for the estimate of how long it lasts.
     pub battery_mah: f64,
 }
@@ -59,6 +62,7 @@ impl Config {
             tls: None,
             trust: Trust::default(),
             image_cache: images::CACHE_BYTES,
+            token_file: None,
             battery_mah: BATTERY_MAH,
         }
     }

@@ -5,6 +5,7 @@ use super::*;
 impl Driver {
     pub(super) fn fetched(&mut self, uri: &str, image: Result<Fetched, String>, writes: &mut Vec<Write>) {
         let waiting = self.fetching.remove(uri).unwrap_or_default();
+        self.note_image(uri, &image);
         self.keep(uri, image, writes);
         for handle in waiting {
             // What is there now may be another image than the one of this handle.

@@ -6,11 +6,13 @@
 
 mod config;
 mod fetching;
+mod noting;
 mod queries;
 
 pub use config::{BATTERY_MAH, Config};
 
 use crate::agent::{self, Agents, Snapshot, Who};
+use crate::bridge::FromNode;
 use crate::http;
 use crate::images::{self, Fetched, Fetcher, Images, Trust};
 use crate::keys::{KeySource, Watched};
@@ -18,10 +20,11 @@ use crate::link::{GREETING, Link, LinkConfig};
 use crate::offers::Offers;
 use crate::session::{self, Sessions};
 use crate::store::{Commit, Store, StoreError, Table, Write};
+use crate::view::{Look, Seen, Views};
 use detect::{Detector, MasterSpec};
 use libprocess::{BindError, Tls, Transport, Upid};
 use mesos_proto::cram::Credential;
-use node_proto::ImageHandle;
+use node_proto::{ImageHandle, News};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -58,6 +61,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operator's token.
+    #[error(transparent)]
+    Token(#[from] page::TokenError),
     /// The nodes' keys.
     #[error(transparent)]
     Keys(#[from] crate::keys::KeysError),
@@ -94,6 +100,8 @@ pub enum Error {
 pub struct Handle {
     /// The address that peers are told.
     pub address: SocketAddrV4,
+    /// Where the operator's page is, with the token if one is asked for.
+    pub page: String,
     queries: mpsc::Sender<Query>,
     stop: Option<oneshot::Sender<()>>,
     done: Option<tokio::task::JoinHandle<Result<(), Error>>>,
@@ -145,6 +153,7 @@ pub(crate) enum Query {
         reply: oneshot::Sender<Option<(u64, Vec<u8>, u64)>>,
     },
     Retire(oneshot::Sender<()>),
+    Look(Look),
     Log {
         task: String,
         offset: u64,
@@ -175,6 +184,8 @@ struct Driver {
     relink: Option<Instant>,
     keys: Option<Watched>,
     battery_mah: f64,
+    epoch_ms: u64,
+    seen: Seen,
 }
 
 /// Starts a gateway.
@@ -192,6 +203,9 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             agent::actor_number(actor).is_some_and(|number| number > 0 && number < hosted.load(Relaxed))
         })
     };
+    let guard = page::Guard::new(config.listen, config.token_file.as_deref(), &config.state.join("token"))?;
+    let page = page::Page::new(guard);
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
     let (queries, asked) = mpsc::channel(64);
     let (events, received) = mpsc::channel(4096);
     let transport = Transport::bind(
@@ -199,7 +213,11 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             listen: config.listen,
             advertise: config.advertise,
             is_hosted,
-            http: http::handler(queries.clone()),
+            http: http::handler(
+                queries.clone(),
+                page.clone(),
+                Views::new(queries.clone(), config.trust.clone()),
+            ),
             max_body: BODY_MAX,
             tls: config.tls,
         },
@@ -263,6 +281,8 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         relink: None,
         keys,
         battery_mah: config.battery_mah,
+        epoch_ms,
+        seen: Seen::new(epoch_ms),
     };
     let known = records.iter().find(|(table, key, _)| *table == Table::Meta && key == IDENTITY);
     let was = known.map(|(.., value)| String::from_utf8_lossy(value).into_owned());
@@ -284,7 +304,8 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
         ending.wait().await;
         done
     });
-    Ok(Handle { address, queries, stop: Some(stop), done: Some(done) })
+    let page = page.guard().url(scheme, address.into());
+    Ok(Handle { address, page, queries, stop: Some(stop), done: Some(done) })
 }
 
 impl Driver {
@@ -346,6 +367,7 @@ impl Driver {
                     if let Some(keyring) = self.keys.as_mut().and_then(Watched::changed) {
                         self.sessions.set_keys(keyring, now());
                     }
+                    self.note_refusals();
                 }
                 () = sleep_until(wake) => {
                     if self.relink.is_some_and(|at| at <= Instant::now()) {
@@ -362,6 +384,7 @@ impl Driver {
     }
 
     fn detected(&mut self, leader: detect::Leader) {
+        self.note_master(leader);
         self.master = leader;
         self.relink = None;
         self.agents.master_detected(leader.map(|leader| Upid::new("master", leader)), self.now_ms());
@@ -389,7 +412,12 @@ impl Driver {
                 match output {
                     session::Output::Write(write) => writes.push(write),
                     session::Output::Event(node, event) => {
+                        let news = match &event {
+                            FromNode::Alive { news, .. } => *news,
+                            _ => News::Nothing,
+                        };
                         self.agents.from_node(node, event, now);
+                        self.note_news(node, news);
                     }
                     session::Output::Load(image) => self.load(image),
                     session::Output::Transmit(peer, bytes) => datagrams.push((peer, bytes)),
@@ -421,6 +449,7 @@ impl Driver {
                 break;
             }
         }
+        self.note_all();
         self.hosted.store(self.agents.next_actor(), Relaxed);
         if !writes.is_empty() {
             // A commit waits for the disk; other tasks of this process go on meanwhile.

@@ -1,6 +1,7 @@
 //! What operators ask, answered from the cores as they are.
 
 use super::*;
+use crate::view::Looked;
 
 impl Driver {
     pub(super) fn figures(&self) -> http::Figures {
@@ -41,6 +42,16 @@ impl Driver {
             Query::LogOf { who, framework, task, offset, reply } => {
                 drop(reply.send(self.agents.log_of(&who, &framework, &task, offset)));
             }
+            Query::Look(look) => look(&mut Looked {
+                agents: &self.agents,
+                sessions: &self.sessions,
+                images: &self.images,
+                seen: &mut self.seen,
+                master: self.master,
+                now_ms: now,
+                epoch_ms: self.epoch_ms,
+                battery_mah: self.battery_mah,
+            }),
             Query::Retire(_) => {} // changes things: not answered here
             Query::Log { task, offset, reply } => drop(reply.send(self.agents.log(&task, offset))),
         }

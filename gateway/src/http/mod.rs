@@ -12,26 +12,44 @@ mod state;
 
 use crate::agent::{Snapshot, Who};
 use crate::driver::Query;
+use crate::view::Views;
 use http::{Method, Request, Response, StatusCode};
 use libprocess::{Body, HttpHandler};
+use page::Page;
 use reply::{Asked, Reply};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use metrics::{Figures, metrics};
-pub(crate) use state::nodes;
+pub(crate) use state::{attributes, charge, nodes};
 
 /// Version of Mesos that the agents speak like.
 pub const MESOS_VERSION: &str = "1.11.0";
+/// What is the gateway's own besides the page and no agent's: asked for with the operator's token where there is one.
+const OWN: [&str; 3] = ["/nodes", "/logs", "/metrics"];
 /// Nodes in one answer of `/nodes`, at most and unless the asker says less.
 const NODES_MAX: usize = 1_000;
 
 /// Answers requests by asking the driver.
-pub(crate) fn handler(queries: mpsc::Sender<Query>) -> HttpHandler {
+pub(crate) fn handler(queries: mpsc::Sender<Query>, page: Page, views: Views) -> HttpHandler {
     Arc::new(move |request| {
-        let queries = queries.clone();
-        Box::pin(async move { answer(&request, &queries).await })
+        let (queries, page, views) = (queries.clone(), page.clone(), views.clone());
+        Box::pin(async move {
+            let path = request.uri().path();
+            if let Some(file) = page.file(&request) {
+                return file;
+            }
+            if path.starts_with("/view/") {
+                return page.view(&request, views).await;
+            }
+            if OWN.contains(&path)
+                && let Err(refused) = page.guard().check(request.method(), request.headers())
+            {
+                return *refused;
+            }
+            answer(&request, &queries).await
+        })
     })
 }
 

@@ -22,7 +22,7 @@ fn resources(list: &[Resource]) -> Value {
     Pool::of(list).unwrap_or_default().to_json(None).into()
 }
 
-fn attributes(list: &[Attribute]) -> Map<String, Value> {
+pub(crate) fn attributes(list: &[Attribute]) -> Map<String, Value> {
     let mut map: Map<String, Value> = Map::new();
     for attribute in list {
         let value = if let Some(scalar) = attribute.scalar {
@@ -317,7 +317,7 @@ fn power(power: Power) -> Value {
     }
 }
 
-fn charge(used: &node_proto::Vitals, battery_mah: f64) -> Value {
+pub(crate) fn charge(used: &node_proto::Vitals, battery_mah: f64) -> Value {
     let chip = energy::NRF52840;
     let charge = chip.charge(used);
     json!({

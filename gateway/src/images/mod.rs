@@ -43,6 +43,20 @@ struct Known {
     record: Record,
     /// Grows with each use.
     used: u64,
+    /// Unix time of the last use since the start, milliseconds.
+    used_ms: Option<u64>,
+}
+
+/// What operators see of an image.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub digest: [u8; 32],
+    pub bytes: u32,
+    pub uri: String,
+    pub kind: &'static str,
+    /// The publisher's signed manifest; empty for none.
+    pub manifest: Vec<u8>,
+    pub used_ms: Option<u64>,
 }
 
 /// The images that are known by handle.
@@ -89,7 +103,7 @@ impl Images {
     fn insert(&mut self, digest: [u8; 32], record: Record) {
         let handle = record.handle;
         self.by_digest.insert(digest, handle);
-        self.known.insert(handle, Known { digest, record, used: 0 });
+        self.known.insert(handle, Known { digest, record, used: 0, used_ms: None });
         self.next = self.next.max(handle).checked_add(1).unwrap_or(1);
     }
 
@@ -97,6 +111,7 @@ impl Images {
         self.clock += 1;
         if let Some(known) = self.known.get_mut(&handle) {
             known.used = self.clock;
+            known.used_ms = Some(page::now_ms());
         }
     }
 
@@ -234,6 +249,34 @@ impl Images {
                 Err(again)
             }
         }
+    }
+
+    /// What an image is: `wasm` or `native`.
+    pub fn kind(&self, handle: ImageHandle) -> Option<&'static str> {
+        self.known.get(&handle).map(|known| if known.record.wasm { "wasm" } else { "native" })
+    }
+
+    /// All of them, each with a number that is the greater the later it was used.
+    pub(crate) fn list(&self) -> impl Iterator<Item = (ImageHandle, u64)> {
+        self.known.iter().map(|(handle, known)| (*handle, known.used))
+    }
+
+    /// One image.
+    pub(crate) fn about(&self, handle: ImageHandle) -> Option<About> {
+        let Known { digest, record, used_ms, .. } = self.known.get(&handle)?;
+        Some(About {
+            digest: *digest,
+            bytes: record.len,
+            uri: record.uri.clone(),
+            kind: self.kind(handle)?,
+            manifest: record.manifest.clone(),
+            used_ms: *used_ms,
+        })
+    }
+
+    /// Bytes of all, and how many they may be.
+    pub fn size(&self) -> (u64, u64) {
+        (self.known.values().map(|known| u64::from(known.record.len)).sum(), self.limit)
     }
 
     /// The handle of an image by its digest.

@@ -110,6 +110,19 @@ impl Trust {
         self.0.is_some()
     }
 
+    /// The publishers by name, each with the roles it publishes for, all if there are none; `None` if nobody is asked.
+    pub fn publishers(&self) -> Option<impl Iterator<Item = (&str, &[String])>> {
+        let publishers = self.0.as_ref()?;
+        Some(publishers.iter().map(|(name, publisher)| (name.as_str(), publisher.roles.as_slice())))
+    }
+
+    /// Who signed a manifest, of those that are asked.
+    pub fn publisher_of(&self, manifest: &[u8]) -> Option<&str> {
+        let mut publishers = self.0.as_ref()?.iter();
+        let signed = publishers.find(|(_, publisher)| Manifest::open(manifest, &publisher.key).is_ok());
+        signed.map(|(name, _)| name.as_str())
+    }
+
     /// Who signed the manifest of this image for tasks of this role, or why it is not taken. `Ok(None)` if nobody is
     /// asked.
     pub fn check(&self, image: &Image, manifest: Option<&[u8]>, role: &str) -> Result<Option<&str>, String> {

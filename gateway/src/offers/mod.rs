@@ -148,6 +148,11 @@ impl Offers {
         self.nodes.get(eui64)?.hostname.clone()
     }
 
+    /// True if anything is said of single nodes.
+    pub fn has_nodes(&self) -> bool {
+        !self.nodes.is_empty()
+    }
+
     /// The node that was given a hostname, as 16 hexadecimal digits.
     pub fn node_of(&self, hostname: &str) -> Option<&str> {
         let mut named = self.nodes.iter().filter(|(_, said)| said.hostname.as_deref() == Some(hostname));

@@ -111,6 +111,11 @@ impl Guard {
         before.into_keys().collect()
     }
 
+    /// Nodes with a key, and keys that were taken away.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.nodes.len(), self.revoked.len())
+    }
+
     fn context(&mut self, credential: &Credential, epoch_s: u64) -> Option<Context> {
         let first = epoch_s.saturating_sub(CLOCK_START_S) * NUMBERS_PER_S;
         let key = sequence_key(NodeId(credential.eui64), credential.kid);

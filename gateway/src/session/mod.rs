@@ -12,6 +12,7 @@
 mod config;
 mod guard;
 mod hot;
+mod link;
 mod mailbox;
 mod messages;
 mod node;
@@ -23,6 +24,7 @@ pub use config::Config;
 use guard::{Guard, Verdict};
 pub use guard::{Keyring, Refused};
 use hot::{Hot, Sought};
+pub use link::LinkView;
 use node::{Command, Intake, Node, SessionRecord};
 use node_coap::{
     Block, Code, Endpoint, Event, ExchangeId, Method, Params, Request, RequestId, Response, Sort, serve_block,
@@ -95,6 +97,8 @@ pub struct View {
     pub mailbox_age_ms: u64,
     /// Datagrams and bytes from and to the node.
     pub traffic: Traffic,
+    /// How well the radio between works, once enough has passed.
+    pub link: LinkView,
     /// How far each image has been served.
     pub served: Vec<(ImageHandle, u32)>,
 }
@@ -230,10 +234,14 @@ impl Sessions {
             node.traffic.bytes_in += bytes.len() as u64;
         }
         if let Some(incoming) = self.coap.read(peer, bytes) {
+            let repeated = self.coap.counters().duplicates;
             if self.config.insecure {
                 self.coap.take(peer, incoming, now_ms);
             } else {
                 self.take(peer, incoming, now_ms);
+            }
+            if self.coap.counters().duplicates > repeated {
+                self.sent_again(peer, 1); // it had no answer
             }
         }
         self.work(now_ms);
@@ -325,6 +333,7 @@ impl Sessions {
             mailbox: node.mailbox.len(),
             mailbox_age_ms: node.mailbox.front().map_or(0, |command| now_ms.saturating_sub(command.since_ms)),
             traffic: node.traffic,
+            link: node.link.view(),
             served: node.served.iter().map(|(image, upto)| (*image, *upto)).collect(),
         })
     }
@@ -333,6 +342,31 @@ impl Sessions {
     pub fn mailbox_age_ms(&self, now_ms: u64) -> u64 {
         let oldest = self.nodes.values().filter_map(|node| Some(node.mailbox.front()?.since_ms)).min();
         oldest.map_or(0, |since| now_ms.saturating_sub(since))
+    }
+
+    /// What waits for nodes: how many commands, and since when the oldest.
+    pub fn waiting(&self) -> (usize, Option<u64>) {
+        let mailboxes = self.nodes.values().map(|node| &node.mailbox).filter(|mailbox| !mailbox.is_empty());
+        mailboxes.fold((0, None), |(count, oldest), mailbox| {
+            let since = mailbox.front().map(|command| command.since_ms);
+            (count + mailbox.len(), [oldest, since].into_iter().flatten().min())
+        })
+    }
+
+    /// When a node was heard last, and the quality of its link: what fleets are sorted by.
+    pub fn rank(&self, id: NodeId) -> (Option<u64>, Option<u8>) {
+        let node = self.nodes.get(&id);
+        node.map_or((None, None), |node| (node.heard_ms, node.link.view().quality_percent))
+    }
+
+    /// Nodes with a key, and keys that were taken away.
+    pub fn keys(&self) -> (usize, usize) {
+        self.guard.counts()
+    }
+
+    /// True where nothing is protected.
+    pub fn is_insecure(&self) -> bool {
+        self.config.insecure
     }
 
     // --- inside ---
@@ -362,13 +396,15 @@ impl Sessions {
                         self.push(node, now_ms);
                     }
                 }
-                Event::Response { exchange, response, .. } => {
+                Event::Response { exchange, response, peer, again } => {
+                    self.sent_again(peer, again);
                     if let Some(push) = self.pushes.remove(&exchange) {
                         self.pushed(push.node, push.seq, response.code, now_ms);
                     }
                 }
                 Event::Undelivered { .. } => {} // every answer goes out with its acknowledgement
-                Event::Failed { exchange, .. } => {
+                Event::Failed { exchange, peer, again } => {
+                    self.sent_again(peer, again);
                     // The node does not listen just now: the command rides on its next poll.
                     if let Some(push) = self.pushes.remove(&exchange)
                         && let Some(node) = self.nodes.get_mut(&push.node)
@@ -379,6 +415,13 @@ impl Sessions {
             }
         }
         self.flush();
+    }
+
+    /// Something was sent again, to the node at this address or by it.
+    fn sent_again(&mut self, peer: SocketAddr, times: u8) {
+        if let Some(node) = self.by_peer.get(&peer).and_then(|id| self.nodes.get_mut(id)) {
+            node.link.again(times);
+        }
     }
 
     /// A node speaks from an address.

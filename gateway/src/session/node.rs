@@ -1,5 +1,6 @@
 //! One node's session and its records.
 
+use super::link::Link;
 use super::{LONG_MESSAGES_MAX, MAILBOX_MAX, MESSAGES_MAX, Output, Traffic, UPLOADS_MAX};
 use crate::bridge::{NodeId, ToNode};
 use crate::store::{Table, Write};
@@ -101,6 +102,7 @@ pub(super) struct Node {
     pub uploads: Assembler<TaskHandle>,
     pub served: BTreeMap<ImageHandle, u32>,
     pub traffic: Traffic,
+    pub link: Link,
 }
 
 impl Node {
@@ -123,6 +125,7 @@ impl Node {
             uploads: Assembler::new(UPLOADS),
             served: BTreeMap::new(),
             traffic: Traffic::default(),
+            link: Link::default(),
         }
     }
 

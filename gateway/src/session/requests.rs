@@ -117,6 +117,9 @@ impl Sessions {
         let Ok(poll) = decode::<Poll>(payload) else { return self.malformed() };
         self.seen(id, poll.seen);
         if let Some(node) = self.nodes.get_mut(&id) {
+            if let News::Vitals(vitals) = &poll.news {
+                node.link.report(vitals, &node.traffic);
+            }
             let sleeps = |power| matches!(power, Power::Battery(_));
             let changed = sleeps(poll.power) != sleeps(node.power);
             node.power = poll.power;

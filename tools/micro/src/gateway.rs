@@ -112,6 +112,10 @@ pub struct GatewayArgs {
     #[arg(long, env = "MICRO_GATEWAY_IMAGE_CACHE", default_value_t = 64, value_name = "MB",
         value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
     image_cache: u64,
+    /// File of the token that operators need for the page, /nodes and /logs; made if it is not there. Unless it is given,
+    /// a token is asked for only beyond loopback, and is in the file `token` in the state directory
+    #[arg(long, env = "MICRO_GATEWAY_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Put after a node's EUI-64 to make its hostname
     #[arg(long, env = "MICRO_GATEWAY_DOMAIN", default_value = "micro", value_name = "NAME")]
     domain: String,
@@ -192,10 +196,12 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         tls,
         trust,
         image_cache: args.image_cache << 20,
+        token_file: args.token_file,
         battery_mah: args.battery,
     })
     .await?;
     println!("gateway listens at {}", handle.address);
+    println!("page at {}", handle.page);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut retire = signal(SignalKind::user_defined1())?;

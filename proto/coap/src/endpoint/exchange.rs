@@ -42,7 +42,7 @@ impl<P: Copy + Ord> Endpoint<P> {
             self.push(peer, bytes);
         }
         if let Some(out) = failed {
-            self.given_up(peer, out.purpose);
+            self.given_up(peer, out.purpose, out.retransmits);
         }
         self.advance(peer, now_ms);
     }
@@ -71,16 +71,16 @@ impl<P: Copy + Ord> Endpoint<P> {
         match active.filter(|out| out.mid == mid) {
             None => self.counters.unmatched += 1,
             Some(out) => {
-                let purpose = out.purpose;
-                self.given_up(peer, purpose);
+                let (purpose, again) = (out.purpose, out.retransmits);
+                self.given_up(peer, purpose, again);
                 self.finish_active(peer, now_ms);
             }
         }
     }
 
-    pub(super) fn given_up(&mut self, peer: P, purpose: Purpose) {
+    pub(super) fn given_up(&mut self, peer: P, purpose: Purpose, again: u8) {
         self.events.push_back(match purpose {
-            Purpose::Request(exchange) => Event::Failed { peer, exchange },
+            Purpose::Request(exchange) => Event::Failed { peer, exchange, again },
             Purpose::Response(id) => Event::Undelivered { peer, id },
         });
     }
@@ -99,12 +99,13 @@ impl<P: Copy + Ord> Endpoint<P> {
         if !answers(kind, mid, token, (out.mid, out.token)) {
             return false;
         }
+        let again = out.retransmits;
         // Only of what was sent once: else nobody knows which of them was answered (RFC 6298 §3).
         if measures && out.confirmable && out.retransmits == 0 && !out.acknowledged {
             let sample_ms = now_ms.saturating_sub(out.sent_ms) as u32;
             known.round_trip = Some(RoundTrip::after(known.round_trip, sample_ms, now_ms));
         }
-        self.events.push_back(Event::Response { peer, exchange, response });
+        self.events.push_back(Event::Response { peer, exchange, response, again });
         self.finish_active(peer, now_ms);
         true
     }

@@ -100,6 +100,8 @@ pub enum Event<P> {
         exchange: ExchangeId,
         /// The answer.
         response: Response,
+        /// How often the request was sent again.
+        again: u8,
     },
     /// No answer came, or the peer rejected the message.
     Failed {
@@ -107,6 +109,8 @@ pub enum Event<P> {
         peer: P,
         /// Which request.
         exchange: ExchangeId,
+        /// How often it was sent again.
+        again: u8,
     },
     /// A separate response was rejected or not acknowledged: whoever asked does not want to hear more.
     Undelivered {

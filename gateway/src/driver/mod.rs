@@ -191,6 +191,7 @@ struct Driver {
 /// Starts a gateway.
 pub async fn run(config: Config) -> Result<Handle, Error> {
     let started = Instant::now();
+    let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let (store, records) = Store::open(&config.state.join("gateway.redb"))?;
     let dir = config.state.join("images");
     let fail = |source| Error::Images { path: dir.clone(), source };
@@ -228,7 +229,6 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
     let link =
         Link::open(&config.link).await.map_err(|source| Error::Link { link: config.link.clone(), source })?;
     let identity = format!("{address} ({})", config.domain);
-    let epoch_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     let agents = agent::Config {
         version: "1.11.0".into(),
         domain: config.domain,

@@ -49,27 +49,5 @@ fn ask(url: &str) -> Result<Host, String> {
     let response = agent.get(url).call().map_err(|error| format!("{url}: {error}"))?;
     let location = response.headers().get("location").and_then(|location| location.to_str().ok());
     let location = location.ok_or_else(|| format!("{url}: status {}, no Location", response.status()))?;
-    parse(location).ok_or_else(|| format!("{url}: Location '{location}' names no master"))
-}
-
-/// `//host:port`, with or without a scheme and a path.
-fn parse(location: &str) -> Option<Host> {
-    let rest = location.split_once("//")?.1;
-    let authority = rest.split('/').next()?;
-    let (name, port) = authority.rsplit_once(':')?;
-    let port = port.parse().ok()?;
-    (!name.is_empty()).then(|| Host { name: name.to_owned(), port })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_location_names_a_host() {
-        let said = |location| parse(location).map(|host| host.to_string());
-        assert_eq!(said("//10.0.0.1:5050").as_deref(), Some("10.0.0.1:5050"));
-        assert_eq!(said("http://m1:5050/").as_deref(), Some("m1:5050"));
-        assert_eq!((said("/"), said("//m1"), said("//:1"), said("//a:x")), (None, None, None, None));
-    }
+    Host::of_location(location).ok_or_else(|| format!("{url}: Location '{location}' names no master"))
 }

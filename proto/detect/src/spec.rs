@@ -55,6 +55,16 @@ impl From<SocketAddrV4> for MasterSpec {
     }
 }
 
+impl Host {
+    /// The host that a `Location` names: `//host:port` or `host:port`, with or without a scheme and a path.
+    pub fn of_location(location: &str) -> Option<Self> {
+        let rest = location.split_once("//").map_or(location, |(_, rest)| rest);
+        let (name, port) = rest.split('/').next()?.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        (!name.is_empty()).then(|| Self { name: name.to_owned(), port })
+    }
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.name, self.port)
@@ -184,10 +194,19 @@ mod tests {
         assert!(!error.contains("secret"), "{error}");
     }
 
+    #[test]
+    fn a_location_names_a_host() {
+        let said = |location| Host::of_location(location).map(|host| host.to_string());
+        assert_eq!(said("//10.0.0.1:5050").as_deref(), Some("10.0.0.1:5050"));
+        assert_eq!(said("http://m1:5050/").as_deref(), Some("m1:5050"));
+        assert_eq!(said("m1:5050").as_deref(), Some("m1:5050"));
+        assert_eq!((said("/"), said("//m1"), said("//:1"), said("//a:x")), (None, None, None, None));
+    }
+
     proptest! {
         #[test]
         fn any_text_is_survived(text in ".{0,80}") {
-            let _ = text.parse::<MasterSpec>();
+            let _ = (text.parse::<MasterSpec>(), Host::of_location(&text));
         }
     }
 }

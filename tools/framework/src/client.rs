@@ -1,57 +1,59 @@
-//! One subscription: a connection that events come by, and calls on others.
+//! One subscription of a scheduler: a stream of events, and calls beside it. It is not renewed when it ends:
+//! [`crate::SchedulerDriver`] does that.
 
-use crate::recordio::{Decoder, Malformed};
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
-use mesos_proto::v1::scheduler::{Call, Event, call};
-use mesos_proto::v1::{self, FrameworkInfo, Offer, TaskInfo, TaskStatus};
-use prost::Message;
-use std::io;
+use crate::calls;
+use crate::error::Error;
+use crate::reader::EVENTS_MAX;
+use crate::v1::scheduler::{Call, Event, event};
+use crate::v1::{AgentId, ExecutorId, FrameworkId, FrameworkInfo, Offer, TaskId, TaskInfo, TaskStatus};
+use crate::wire::{At, Caller, Endpoint, EventStream, Format};
+use crate::{operation, wire};
+use detect::Host;
+use http::header::HeaderValue;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// Events that wait for the scheduler before the stream is left unread.
-const EVENTS_MAX: usize = 1024;
-/// How long a master may take to answer a call.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest error text read.
-const ERROR_MAX: usize = 4096;
-const PROTOBUF: &str = "application/x-protobuf";
-
-/// A call or subscription failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The master cannot be reached.
-    #[error("master at {0}: {1}")]
-    Connect(SocketAddr, io::Error),
-    /// The connection failed.
-    #[error("master at {0}: {1}")]
-    Http(SocketAddr, hyper::Error),
-    /// The master refused.
-    #[error("the master answers {0}: {1}")]
-    Refused(StatusCode, String),
-    /// The stream cannot be read.
-    #[error(transparent)]
-    Stream(#[from] Malformed),
-    /// The stream ended, or did not begin with SUBSCRIBED.
-    #[error("the master ended the subscription: {0}")]
-    Ended(String),
-    /// No answer came.
-    #[error("the master at {0} did not answer")]
-    Timeout(SocketAddr),
-}
+/// Where a master serves schedulers.
+const PATH: &str = "/api/v1/scheduler";
 
 /// A subscribed framework.
 #[derive(Clone, Debug)]
 pub struct Client {
-    master: SocketAddr,
+    caller: Arc<Caller>,
     stream_id: String,
     framework_id: String,
+}
+
+/// A subscription that has just begun.
+pub(crate) struct Subscription {
+    pub client: Client,
+    pub subscribed: event::Subscribed,
+    pub stream: EventStream<Event>,
+}
+
+/// Subscribes with one master, or with that to which it leads.
+pub(crate) async fn open(
+    master: Host,
+    format: Format,
+    authorization: Option<HeaderValue>,
+    subscribe: &Call,
+) -> Result<Subscription, Error> {
+    let endpoint = Endpoint { at: At::Tcp(master), path: PATH.to_owned(), format, authorization };
+    let peer = endpoint.at.to_string();
+    let body = format.encode(subscribe).map_err(|why| Error::Malformed { peer: peer.clone(), why })?;
+    let (endpoint, stream_id, mut stream) = endpoint.subscribe::<Event>(body).await?;
+    let first = wire::in_time(&peer, stream.next()).await?;
+    let Some(subscribed) = first.subscribed else {
+        return Err(match first.error {
+            Some(error) => Error::Ended(error.message),
+            None => Error::Malformed { peer, why: "the first event is not SUBSCRIBED".into() },
+        });
+    };
+    let framework_id = subscribed.framework_id.value.clone();
+    let client = Client { caller: Arc::new(Caller::new(endpoint)), stream_id, framework_id };
+    Ok(Subscription { client, subscribed, stream })
 }
 
 impl Client {
@@ -61,36 +63,26 @@ impl Client {
         master: SocketAddr,
         info: FrameworkInfo,
     ) -> Result<(Self, mpsc::Receiver<Event>), Error> {
-        let call = Call {
-            framework_id: info.id.clone(),
-            r#type: Some(call::Type::Subscribe as i32),
-            subscribe: Some(call::Subscribe { framework_info: info, ..Default::default() }),
+        let master = Host { name: master.ip().to_string(), port: master.port() };
+        let call = calls::subscribe(info, Vec::new());
+        let Subscription { client, subscribed, mut stream } =
+            open(master, Format::default(), None, &call).await?;
+        let first = Event {
+            r#type: Some(event::Type::Subscribed as i32),
+            subscribed: Some(subscribed),
             ..Default::default()
         };
-        let response = post(master, &call, None).await?;
-        if response.status() != StatusCode::OK {
-            return Err(refused(response).await);
-        }
-        let stream_id = response.headers().get("mesos-stream-id").and_then(|id| id.to_str().ok());
-        let stream_id = stream_id.unwrap_or_default().to_owned();
-        let mut stream = Stream { body: response.into_body(), decoder: Decoder::default(), master };
-        let first = stream.next().await?.ok_or_else(|| Error::Ended("at once".into()))?;
-        let Some(subscribed) = &first.subscribed else {
-            let why = first.error.map_or_else(|| "no SUBSCRIBED".to_owned(), |error| error.message);
-            return Err(Error::Ended(why));
-        };
-        let framework_id = subscribed.framework_id.value.clone();
         let (events, received) = mpsc::channel(EVENTS_MAX);
         tokio::spawn(async move {
-            let mut next = Some(first);
-            while let Some(event) = next {
+            let mut next = Ok(first);
+            while let Ok(event) = next {
                 if events.send(event).await.is_err() {
                     return; // nobody listens: closing the stream ends the subscription
                 }
-                next = stream.next().await.ok().flatten();
+                next = stream.next().await;
             }
         });
-        Ok((Self { master, stream_id, framework_id }, received))
+        Ok((client, received))
     }
 
     /// The framework's id, for a later fail-over.
@@ -98,131 +90,61 @@ impl Client {
         &self.framework_id
     }
 
+    /// True if both are the same subscription.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.caller, &other.caller)
+    }
+
     /// Makes a call; the framework id is filled in.
     pub async fn call(&self, mut call: Call) -> Result<(), Error> {
-        call.framework_id = Some(v1::FrameworkId { value: self.framework_id.clone() });
-        let response = tokio::time::timeout(CALL_TIMEOUT, post(self.master, &call, Some(&self.stream_id)));
-        let response = response.await.map_err(|_| Error::Timeout(self.master))??;
-        if response.status() == StatusCode::ACCEPTED { Ok(()) } else { Err(refused(response).await) }
+        call.framework_id = Some(FrameworkId { value: self.framework_id.clone() });
+        self.caller.call(&call, Some(&self.stream_id)).await
     }
 
-    fn of(kind: call::Type) -> Call {
-        Call { r#type: Some(kind as i32), ..Default::default() }
-    }
-
-    /// Launches tasks on an offer; what they do not use is declined for a moment.
+    /// Launches tasks on an offer; what they do not use may be offered again at once.
     pub async fn launch(&self, offer: &Offer, tasks: Vec<TaskInfo>) -> Result<(), Error> {
-        let operation = v1::offer::Operation {
-            r#type: Some(v1::offer::operation::Type::Launch as i32),
-            launch: Some(v1::offer::operation::Launch { task_infos: tasks }),
-            ..Default::default()
-        };
-        let accept = call::Accept {
-            offer_ids: vec![offer.id.clone()],
-            operations: vec![operation],
-            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
-        };
-        self.call(Call { accept: Some(accept), ..Self::of(call::Type::Accept) }).await
+        let operations = vec![operation::launch(tasks)];
+        self.call(calls::accept(vec![offer.id.clone()], operations, Some(Duration::ZERO))).await
     }
 
     /// Declines offers for so many seconds.
     pub async fn decline(&self, offers: &[Offer], refuse_seconds: f64) -> Result<(), Error> {
-        let decline = call::Decline {
-            offer_ids: offers.iter().map(|offer| offer.id.clone()).collect(),
-            filters: Some(v1::Filters { refuse_seconds: Some(refuse_seconds) }),
-        };
-        self.call(Call { decline: Some(decline), ..Self::of(call::Type::Decline) }).await
+        let ids = offers.iter().map(|offer| offer.id.clone()).collect();
+        let refuse = Duration::try_from_secs_f64(refuse_seconds).ok();
+        self.call(calls::decline(ids, refuse)).await
     }
 
     /// Acknowledges a status; one without a UUID needs none.
     pub async fn acknowledge(&self, status: &TaskStatus) -> Result<(), Error> {
-        let (Some(uuid), Some(agent_id)) = (status.uuid.clone(), status.agent_id.clone()) else {
-            return Ok(());
-        };
-        let acknowledge = call::Acknowledge { agent_id, task_id: status.task_id.clone(), uuid };
-        self.call(Call { acknowledge: Some(acknowledge), ..Self::of(call::Type::Acknowledge) }).await
+        match calls::acknowledge(status) {
+            Some(call) => self.call(call).await,
+            None => Ok(()),
+        }
     }
 
     /// Asks for a task's end.
     pub async fn kill(&self, task_id: &str) -> Result<(), Error> {
-        let task_id = v1::TaskId { value: task_id.to_owned() };
-        let kill = call::Kill { task_id, agent_id: None, kill_policy: None };
-        self.call(Call { kill: Some(kill), ..Self::of(call::Type::Kill) }).await
+        self.call(calls::kill(TaskId { value: task_id.to_owned() }, None, None)).await
     }
 
     /// Sends bytes to an executor; a command task's has the task's id. Not reliable: what is lost is lost.
-    pub async fn message(&self, agent: &v1::AgentId, executor: &str, data: &[u8]) -> Result<(), Error> {
-        let executor_id = v1::ExecutorId { value: executor.to_owned() };
-        let message = call::Message { agent_id: agent.clone(), executor_id, data: data.to_vec() };
-        self.call(Call { message: Some(message), ..Self::of(call::Type::Message) }).await
+    pub async fn message(&self, agent: &AgentId, executor: &str, data: &[u8]) -> Result<(), Error> {
+        let executor = ExecutorId { value: executor.to_owned() };
+        self.call(calls::message(agent.clone(), executor, data.to_vec())).await
     }
 
     /// Asks for all offers again.
     pub async fn revive(&self) -> Result<(), Error> {
-        self.call(Self::of(call::Type::Revive)).await
+        self.call(calls::revive(Vec::new())).await
     }
 
     /// Wants no offers until it revives.
     pub async fn suppress(&self) -> Result<(), Error> {
-        self.call(Self::of(call::Type::Suppress)).await
+        self.call(calls::suppress(Vec::new())).await
     }
 
     /// Ends the framework and its tasks.
     pub async fn teardown(&self) -> Result<(), Error> {
-        self.call(Self::of(call::Type::Teardown)).await
+        self.call(calls::teardown()).await
     }
-}
-
-struct Stream {
-    body: Incoming,
-    decoder: Decoder,
-    master: SocketAddr,
-}
-
-impl Stream {
-    async fn next(&mut self) -> Result<Option<Event>, Error> {
-        loop {
-            if let Some(record) = self.decoder.next_record()? {
-                return Event::decode(record.as_slice()).map(Some).map_err(|_| Error::Stream(Malformed));
-            }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Err(error)) => return Err(Error::Http(self.master, error)),
-                Some(Ok(frame)) => {
-                    if let Some(bytes) = frame.data_ref() {
-                        self.decoder.push(bytes);
-                    }
-                }
-            }
-        }
-    }
-}
-
-async fn post(master: SocketAddr, call: &Call, stream_id: Option<&str>) -> Result<Response<Incoming>, Error> {
-    let stream = TcpStream::connect(master).await.map_err(|error| Error::Connect(master, error))?;
-    let _ = stream.set_nodelay(true);
-    let http = |error| Error::Http(master, error);
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    tokio::spawn(connection);
-    let mut request = Request::new(Full::new(Bytes::from(call.encode_to_vec())));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = http::Uri::from_static("/api/v1/scheduler");
-    let headers = request.headers_mut();
-    for (name, value) in [("content-type", PROTOBUF), ("accept", PROTOBUF), ("host", "master")] {
-        headers.insert(name, http::HeaderValue::from_static(value));
-    }
-    if let Some(Ok(id)) = stream_id.map(http::HeaderValue::from_str) {
-        headers.insert("mesos-stream-id", id);
-    }
-    sender.send_request(request).await.map_err(http)
-}
-
-async fn refused(response: Response<Incoming>) -> Error {
-    let status = response.status();
-    let text = match Limited::new(response.into_body(), ERROR_MAX).collect().await {
-        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).trim().to_owned(),
-        Err(_) => String::new(),
-    };
-    Error::Refused(status, text)
 }

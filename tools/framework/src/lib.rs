@@ -1,12 +1,29 @@
-//! Scheduler bindings for the Mesos v1 HTTP API.
+//! Bindings for Mesos schedulers and executors, on the v1 HTTP APIs.
 //!
-//! [`Client::subscribe`] gives a [`Client`] for calls and a stream of [`Event`]s. Messages go as protobuf. An event
-//! stream that ends is the end of the subscription: subscribe again with the framework id in
-//! [`Client::framework_id`] to go on where it was.
+//! A scheduler implements [`Scheduler`] and is run by a [`SchedulerDriver`], which finds the leading master, subscribes
+//! and stays subscribed; its [`Handle`] makes the calls. An executor implements [`Executor`] and is run by an
+//! [`ExecutorDriver`], on what its agent says in the [`Environment`]. [`Client`] is the layer below: one subscription, its events
+//! and calls, and no more.
 
+mod backoff;
+mod calls;
 mod client;
+mod error;
+mod executor;
+pub mod operation;
+mod reader;
 pub mod recordio;
+mod scheduler;
+mod store;
+mod wire;
 
-pub use client::{Client, Error};
+pub use backoff::Backoff;
+pub use client::Client;
+pub use detect::MasterSpec;
+pub use error::{Error, Remedy};
+pub use executor::{Environment, Executor, ExecutorDriver, ExecutorEnd, ExecutorHandle, is_terminal};
 pub use mesos_proto::v1;
 pub use mesos_proto::v1::scheduler::{Call, Event};
+pub use scheduler::{Acknowledge, End, Handle, Outcome, Scheduler, SchedulerDriver};
+pub use store::{FileStore, FrameworkIdStore, MemoryStore};
+pub use wire::Format;

@@ -134,6 +134,18 @@ impl Pool {
                 .all(|(key, wanted)| self.sets.get(key).is_some_and(|have| wanted.is_subset(have)))
     }
 
+    /// True if a range or an item is in both: added up, it would be there once.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let meet = |a: &[(u64, u64)], b: &[(u64, u64)]| {
+            a.iter().any(|(from, to)| b.iter().any(|(begin, end)| from <= end && begin <= to))
+        };
+        self.ranges.iter().any(|(key, ranges)| other.ranges.get(key).is_some_and(|more| meet(ranges, more)))
+            || self
+                .sets
+                .iter()
+                .any(|(key, set)| other.sets.get(key).is_some_and(|more| !set.is_disjoint(more)))
+    }
+
     /// Adds. A range or item that is there already stays there once.
     pub fn add(&mut self, other: &Self) {
         for (key, amount) in &other.scalars {
@@ -300,11 +312,16 @@ fn set_text(set: &BTreeSet<String>) -> String {
 }
 
 impl fmt::Display for Pool {
-    /// Mesos' text form: `cpus:0.5; ports:[1-5]`, a reservation behind the name in brackets.
+    /// Much like Mesos' text form: `cpus:0.5; ports:[1-5]`, behind the name a reservation as in `cpus(role)` and a
+    /// volume as in `disk(role)[id]`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |key: &Key| match key.reserved.as_str() {
-            UNRESERVED => key.name.clone(),
-            role => format!("{}({role})", key.name),
+        let name = |key: &Key| {
+            let volume = (!key.form.is_empty()).then(|| key.resource().disk).flatten();
+            let volume = volume.and_then(|disk| disk.persistence).map(|volume| format!("[{}]", volume.id));
+            match key.reserved.as_str() {
+                UNRESERVED => key.name.clone(),
+                role => format!("{}({role}){}", key.name, volume.unwrap_or_default()),
+            }
         };
         let mut parts = Vec::new();
         parts.extend(self.scalars.iter().map(|(key, v)| format!("{}:{}", name(key), *v as f64 / 1000.0)));
@@ -371,6 +388,7 @@ mod tests {
         let part = Pool::of(&[ports(&[(4, 5)])]).unwrap();
         pool.subtract(&part);
         assert_eq!(pool.to_string(), "ports:[1-3, 6-10]");
+        assert!(!pool.overlaps(&part) && part.overlaps(&part));
         assert!(!pool.contains(&part));
         pool.add(&part);
         assert_eq!(pool.to_string(), "ports:[1-10]");

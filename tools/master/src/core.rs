@@ -7,11 +7,14 @@ mod agents;
 pub(crate) mod authentication;
 mod calls;
 mod connection;
+mod conversion;
 mod drain;
 pub(crate) mod drivers;
 mod frameworks;
+mod launch;
 mod loss;
 mod offers;
+pub(crate) mod operations;
 mod pings;
 mod recovery;
 mod takeover;
@@ -23,7 +26,7 @@ pub(crate) use validation::valid_role;
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;
 use crate::records::{AgentRecord, DrainRecord};
-use crate::state::{Agent, Bygone, Framework, OfferRecord};
+use crate::state::{Agent, Bygone, Framework, OfferRecord, Pair};
 use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
@@ -256,6 +259,9 @@ pub struct MasterCore {
     pub(crate) watchers: VecDeque<String>,
     /// Frameworks by the actor of their driver, here or not.
     by_driver: BTreeMap<Upid, String>,
+    /// (framework, its operation's id) -> the agent, and the uuid that the agent knows the operation by.
+    by_operation: BTreeMap<Pair, (String, Vec<u8>)>,
+    next_uuid: u64,
     timers: BTreeSet<(u64, Timer)>,
     /// Agents whose free resources have changed and are to be offered before this input is done.
     dirty: BTreeSet<String>,
@@ -315,6 +321,8 @@ impl MasterCore {
             by_stream: BTreeMap::new(),
             watchers: VecDeque::new(),
             by_driver: BTreeMap::new(),
+            by_operation: BTreeMap::new(),
+            next_uuid: 0,
             timers,
             dirty: BTreeSet::new(),
             next_agent: 0,
@@ -426,6 +434,7 @@ impl MasterCore {
             "UnregisterSlaveMessage" => decode(body).map(|m| self.unregister_agent(&from, m)),
             "UpdateSlaveMessage" => decode(body).map(|m| self.update_agent(&from, m)),
             "StatusUpdateMessage" => decode(body).map(|m| self.status_update(&from, m)),
+            "UpdateOperationStatusMessage" => decode(body).map(|m| self.operation_status(&from, m)),
             "ExitedExecutorMessage" => decode(body).map(|m| self.exited_executor(&from, m)),
             "ExecutorToFrameworkMessage" => decode(body).map(|m| self.executor_message(&from, m)),
             other => match self.driver_message(&from, other, body) {

@@ -3,7 +3,7 @@
 
 use crate::limits::{MAX_BYGONE, MAX_COMPLETED_TASKS, MAX_STATUSES};
 use libprocess::Upid;
-use mesos_proto::mesos::{ExecutorInfo, FrameworkInfo, SlaveInfo, Task, TaskState, TaskStatus};
+use mesos_proto::mesos::{ExecutorInfo, FrameworkInfo, Operation, SlaveInfo, Task, TaskState, TaskStatus};
 use mesos_proto::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -74,6 +74,10 @@ pub(crate) struct Agent {
     /// Tasks and, of custom executors, what holds resources here.
     pub tasks: BTreeSet<Pair>,
     pub executors: BTreeMap<Pair, Executor>,
+    /// Which version of its resources it last stated, 16 bytes; operations name it.
+    pub resource_version: Option<Vec<u8>>,
+    /// Operations that are not over, or whose end is not acknowledged, by uuid.
+    pub operations: BTreeMap<Vec<u8>, Operation>,
     pub offers: BTreeSet<String>,
 }
 

@@ -178,6 +178,14 @@ impl Allocator {
         entry.abilities = abilities;
     }
 
+    /// Replaces an agent's total; what is used of it stays used.
+    pub fn set_total(&mut self, id: &str, total: Pool) {
+        if let Some(entry) = self.agents.get_mut(id) {
+            self.total.replace(&entry.total.quantities(), &total.quantities());
+            entry.total = total;
+        }
+    }
+
     /// Removes an agent. What frameworks held of it must have been recovered before.
     pub fn remove_agent(&mut self, id: &str) {
         if let Some(entry) = self.agents.remove(id) {

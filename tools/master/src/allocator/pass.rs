@@ -110,9 +110,14 @@ impl Allocator {
             if portion.pool.is_empty() {
                 continue;
             }
+            // What frameworks that know no refined reservations can be offered, if that is less.
+            let plain = matches!(portion, Cow::Owned(_)).then(|| portion.pool.unrefined());
+            let plain = plain.filter(|plain| *plain != portion.pool);
+            let refines = |pair: &Pair| self.frameworks[pair.framework].abilities.refinement;
             let taker = self.tree.clients(role, scale).find(|pair| {
                 let pair = &self.pairs[*pair];
                 self.frameworks[pair.framework].can_use(entry)
+                    && (refines(pair) || plain.as_ref().is_none_or(|plain| !plain.is_empty()))
                     && pair
                         .least
                         .as_ref()
@@ -120,7 +125,10 @@ impl Allocator {
                     && !pair.filters.refuse(entry.number, &portion.pool, known, now_ms)
             });
             if let Some(pair) = taker {
-                let taken = portion.into_owned().pool;
+                let taken = match plain {
+                    Some(plain) if !refines(&self.pairs[pair]) => plain,
+                    _ => portion.into_owned().pool,
+                };
                 free.take(&taken);
                 chosen.push((pair, taken));
                 if free.left.is_empty() {

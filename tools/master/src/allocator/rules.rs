@@ -33,6 +33,9 @@ pub struct Abilities {
     pub multi_role: bool,
     /// Capability HIERARCHICAL_ROLE of an agent: without it, it is not offered to roles with a `/`.
     pub hierarchical_role: bool,
+    /// Capability RESERVATION_REFINEMENT of a framework: without it, it is not offered what is reserved within a
+    /// reservation.
+    pub refinement: bool,
     /// An agent has gpus; a framework can use them (GPU_RESOURCES).
     pub gpus: bool,
 }

@@ -1,6 +1,7 @@
 //! Agents register, register again and say goodbye (src/master/master.cpp, `registerSlave`, `reregisterSlave`). None is
 //! told that it is registered before that is kept; none that is gone for ever is taken in.
 
+use super::conversion::with_checkpointed;
 use super::loss::Loss;
 use super::{MasterCore, Output, Timer, valid_id};
 use crate::allocator::Abilities;
@@ -11,7 +12,7 @@ use mesos_proto::internal::{
     MasterSlaveConnection, RegisterSlaveMessage, ReregisterSlaveMessage, ShutdownMessage,
     SlaveRegisteredMessage, SlaveReregisteredMessage, UnregisterSlaveMessage, UpdateSlaveMessage,
 };
-use mesos_proto::mesos::{SlaveId, SlaveInfo, slave_info};
+use mesos_proto::mesos::{Resource, SlaveId, SlaveInfo, slave_info};
 use mesos_proto::pool::Pool;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,10 +26,11 @@ impl MasterCore {
         if !self.may_register(&from) {
             return self.refuse_agent(&from, "not authenticated");
         }
-        let total = match acceptable(&message.slave, message.version.as_deref()) {
-            Ok(total) => total,
-            Err(why) => return self.refuse_agent(&from, &why),
-        };
+        let total =
+            match acceptable(&message.slave, message.version.as_deref(), &message.checkpointed_resources) {
+                Ok(total) => total,
+                Err(why) => return self.refuse_agent(&from, &why),
+            };
         if let Some(id) = self.by_pid.get(&from).cloned() {
             if self.agents.get(&id).is_some_and(|agent| agent.connected) {
                 // The answer was lost: the same id again (M:6406).
@@ -45,6 +47,7 @@ impl MasterCore {
         let id = self.new_agent_id();
         let capabilities = message.agent_capabilities;
         self.admit(id.clone(), from.clone(), message.slave, message.version, capabilities, total);
+        self.resource_version(&id, message.resource_version_uuid);
         tracing::info!(agent = id, pid = %from, "agent registered");
         self.count("slave_registrations");
         let answer =
@@ -94,6 +97,8 @@ impl MasterCore {
             removal_ms: None,
             tasks: BTreeSet::new(),
             executors: BTreeMap::new(),
+            resource_version: None,
+            operations: BTreeMap::new(),
             offers: BTreeSet::new(),
         };
         self.allocator.add_agent(&id, agent.total.clone(), abilities(&agent));
@@ -136,10 +141,11 @@ impl MasterCore {
             self.refuse_agent(&from, why);
             return self.send(&from, &ShutdownMessage { message: Some(why.into()) });
         }
-        let total = match acceptable(&message.slave, message.version.as_deref()) {
-            Ok(total) => total,
-            Err(why) => return self.refuse_agent(&from, &why),
-        };
+        let total =
+            match acceptable(&message.slave, message.version.as_deref(), &message.checkpointed_resources) {
+                Ok(total) => total,
+                Err(why) => return self.refuse_agent(&from, &why),
+            };
         if let Some(other) = self.by_pid.get(&from).filter(|other| **other != id).cloned() {
             // One actor is one agent: the earlier one is gone.
             self.remove_agent(&other, Loss::Removed);
@@ -185,6 +191,7 @@ impl MasterCore {
         if let Some(agent) = self.agents.get_mut(&id) {
             agent.reregistered_ms = Some(self.now_ms);
         }
+        self.resource_version(&id, message.resource_version_uuid.clone());
         tracing::info!(agent = id, pid = %from, tasks = message.tasks.len(), "agent re-registered");
         self.count("slave_reregistrations");
         let answer = SlaveReregisteredMessage {
@@ -208,10 +215,12 @@ impl MasterCore {
     }
 
     pub(super) fn update_agent(&mut self, from: &Upid, message: UpdateSlaveMessage) {
-        // Accepted: there is nothing oversubscribed to offer on this kind of agent.
-        if self.agents.get(&message.slave_id.value).is_none_or(|agent| agent.pid != *from) {
-            self.count("messages_from_wrong_sender");
+        // There is nothing oversubscribed to offer on this kind of agent.
+        let id = message.slave_id.value.clone();
+        if self.agents.get(&id).is_none_or(|agent| agent.pid != *from) {
+            return self.count("messages_from_wrong_sender");
         }
+        self.agent_operations(&id, message);
     }
 }
 
@@ -220,11 +229,12 @@ pub(super) fn abilities(agent: &Agent) -> Abilities {
         multi_role: agent.has(slave_info::capability::Type::MultiRole),
         hierarchical_role: agent.has(slave_info::capability::Type::HierarchicalRole),
         gpus: agent.total.quantities().milli("gpus") > 0,
+        ..Abilities::default()
     }
 }
 
 /// An agent's total if it may register (M:6358, `validation::master::message`).
-fn acceptable(info: &SlaveInfo, version: Option<&str>) -> Result<Pool, String> {
+fn acceptable(info: &SlaveInfo, version: Option<&str>, kept: &[Resource]) -> Result<Pool, String> {
     let major =
         version.and_then(|version| version.split('.').next()).and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < 1) {
@@ -236,5 +246,5 @@ fn acceptable(info: &SlaveInfo, version: Option<&str>) -> Result<Pool, String> {
     if info.attributes.len() > mesos_proto::pool::MAX_RESOURCES {
         return Err("too many attributes".into());
     }
-    Pool::of(&info.resources)
+    with_checkpointed(Pool::of(&info.resources)?, kept)
 }

@@ -91,7 +91,12 @@ impl MasterCore {
             // No allocator of Mesos acts on it, nor does this one.
             Type::Request => self.count("resource_requests"),
             Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
-            Type::AcknowledgeOperationStatus | Type::ReconcileOperations => {}
+            Type::AcknowledgeOperationStatus => {
+                self.acknowledge_operation(id, call.acknowledge_operation_status.unwrap_or_default());
+            }
+            Type::ReconcileOperations => {
+                self.reconcile_operations(id, call.reconcile_operations.unwrap_or_default());
+            }
             Type::Unknown | Type::Subscribe => return Err((501, "Unknown call".into())),
         }
         Ok(202)

@@ -96,7 +96,10 @@ impl MasterCore {
     /// Agents on which nothing is left are drained. Those that are away are not: what they run is not over.
     pub(super) fn settle_drains(&mut self) {
         for id in std::mem::take(&mut self.emptied) {
-            let empty = self.agents.get(&id).is_some_and(|agent| agent.tasks.is_empty());
+            let empty = self
+                .agents
+                .get(&id)
+                .is_some_and(|agent| agent.tasks.is_empty() && agent.operations.is_empty());
             let Some(record) = self.drains.get_mut(&id).filter(|_| empty) else { continue };
             let Some(info) = record.info.as_mut().filter(|info| info.state() == DrainState::Draining) else {
                 continue;

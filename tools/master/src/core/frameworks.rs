@@ -263,6 +263,7 @@ impl MasterCore {
         let Some(framework) = self.frameworks.get(id) else { return };
         let abilities = Abilities {
             multi_role: framework.has(framework_info::capability::Type::MultiRole),
+            refinement: framework.has(framework_info::capability::Type::ReservationRefinement),
             gpus: framework.has(framework_info::capability::Type::GpuResources),
             ..Abilities::default()
         };
@@ -334,6 +335,7 @@ impl MasterCore {
         let Some(mut framework) = self.frameworks.remove(id) else { return };
         framework.unregistered_ms = self.now_ms;
         self.allocator.remove_framework(id);
+        self.disown_operations(id);
         if let Some(link) = framework.link {
             self.forget_link(&link);
             if let Link::Http(stream) = link {

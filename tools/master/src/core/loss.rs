@@ -5,7 +5,9 @@ use super::MasterCore;
 use crate::limits::MAX_TASKS_PER_FRAMEWORK;
 use crate::state::is_terminal;
 use mesos_proto::internal::ShutdownMessage;
-use mesos_proto::mesos::{SlaveId, TaskId, TaskState, TaskStatus, TimeInfo, framework_info, task_status};
+use mesos_proto::mesos::{
+    OperationState, SlaveId, TaskId, TaskState, TaskStatus, TimeInfo, framework_info, task_status,
+};
 use mesos_proto::v1::scheduler::{Event, event};
 
 /// What is said to and of agents that are marked gone.
@@ -44,6 +46,12 @@ impl MasterCore {
         for key in executors {
             self.drop_executor(id, &key);
         }
+        let (state, why) = match loss {
+            Loss::Unreachable => (OperationState::OperationUnreachable, "Agent is unreachable"),
+            Loss::Removed => (OperationState::OperationUnknown, "Agent was removed"),
+            Loss::Gone => (OperationState::OperationGoneByOperator, MARKED_GONE),
+        };
+        self.lose_operations(id, state, why);
         let Some(agent) = self.agents.remove(id) else { return };
         self.by_observer.remove(&agent.observer);
         self.unindex(id, &agent.pid);

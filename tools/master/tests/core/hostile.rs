@@ -138,6 +138,7 @@ fn take_step(world: &mut World, memory: &mut Memory, step: Step, count: usize) {
                 wanted.command = None;
                 wanted.executor = Some(mesos::ExecutorInfo {
                     executor_id: ExecutorId { value: format!("e{}", count % 3) },
+                    command: Some(mesos::CommandInfo::default()),
                     resources: vec![scalar("cpus", 0.1)],
                     ..Default::default()
                 });

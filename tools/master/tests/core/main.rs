@@ -5,6 +5,7 @@ mod drivers;
 mod frameworks;
 mod hostile;
 mod offers;
+mod operations;
 mod operator;
 mod recovery;
 mod removal;

@@ -167,6 +167,7 @@ fn a_custom_executor_is_paid_for_once_and_launched_once() {
     let (mut world, agent, fw, offer) = ready();
     let executor = mesos::ExecutorInfo {
         executor_id: ExecutorId { value: "e".into() },
+        command: Some(mesos::CommandInfo::default()),
         resources: vec![scalar("cpus", 0.5)],
         ..Default::default()
     };

@@ -1,10 +1,17 @@
 //! What is admissible (src/master/validation.cpp, src/common/validation.cpp). Pure: each function says what is wrong
 //! with what it is shown, in the words that Mesos has for it as far as programs may look for them.
 
+mod checks;
 mod framework;
+mod operation;
+mod task;
 
 pub(crate) use framework::valid_role;
 pub(super) use framework::{failover_ms, framework_info, framework_update, preserve, roles_of, suppressed};
+pub(super) use operation::operation;
+pub(super) use task::{task, task_group};
+
+use checks::disk_info;
 
 use mesos_proto::v1::scheduler::{Call, call};
 

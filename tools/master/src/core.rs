@@ -13,6 +13,7 @@ pub(crate) mod drivers;
 mod frameworks;
 mod launch;
 mod loss;
+mod maintenance;
 mod offers;
 pub(crate) mod operations;
 mod pings;
@@ -238,6 +239,7 @@ pub struct MasterCore {
     pub(crate) gone: Bygone,
     /// Agents that are not offered, by the operator's word.
     pub(crate) drains: BTreeMap<String, DrainRecord>,
+    pub(crate) maintenance: maintenance::Maintenance,
     /// Agents of these on which something has ended in this step.
     emptied: BTreeSet<String>,
     pub(crate) frameworks: BTreeMap<String, Framework>,
@@ -305,6 +307,7 @@ impl MasterCore {
             unreachable: Bygone::default(),
             gone: Bygone::default(),
             drains: BTreeMap::new(),
+            maintenance: maintenance::Maintenance::default(),
             emptied: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! The master's HTTP endpoints (src/master/http.cpp). Parses and answers; decides nothing.
 
+mod maintenance;
 mod operator;
 
 use crate::driver::{Answer, Request as Ask};
@@ -54,7 +55,10 @@ pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> 
         }
         "/roles" => View::Roles,
         "/metrics/snapshot" => View::Metrics,
-        _ => return plain(StatusCode::NOT_FOUND, "no such endpoint"),
+        other => {
+            let answered = maintenance::answer(other, &request, &core).await;
+            return answered.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "no such endpoint"));
+        }
     };
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return not_allowed("GET");

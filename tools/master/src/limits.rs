@@ -29,6 +29,8 @@ pub const MAX_STATUSES: usize = 8;
 /// Unreachable agents remembered for reconciliation, and agents gone for ever that are refused; the oldest are forgotten
 /// (`--registry_max_agent_count`).
 pub const MAX_BYGONE: usize = 100_000;
+/// Machines in the maintenance schedule.
+pub const MAX_MACHINES: usize = MAX_AGENTS;
 /// Offers in one OFFERS event.
 pub const MAX_OFFERS_PER_EVENT: usize = 256;
 /// Bytes of one scheduler call.

@@ -26,6 +26,9 @@ impl MasterCore {
         if !self.may_register(&from) {
             return self.refuse_agent(&from, "not authenticated");
         }
+        if self.is_down(&message.slave.hostname, &from) {
+            return self.shut_down(&from, "Machine is `DOWN`");
+        }
         let total =
             match acceptable(&message.slave, message.version.as_deref(), &message.checkpointed_resources) {
                 Ok(total) => total,
@@ -64,6 +67,12 @@ impl MasterCore {
         // Mesos only logs and lets the agent try again; so do we.
         tracing::warn!(pid = %from, why, "agent refused");
         self.count("slave_registrations_refused");
+    }
+
+    /// Refuses an agent that is not to try again.
+    fn shut_down(&mut self, from: &Upid, why: &str) {
+        self.refuse_agent(from, why);
+        self.send(from, &ShutdownMessage { message: Some(why.to_owned()) });
     }
 
     fn admit(
@@ -137,9 +146,10 @@ impl MasterCore {
             return self.refuse_agent(&from, "re-registration without a valid id");
         };
         if self.gone.contains(&id) {
-            let why = "Agent has been marked gone";
-            self.refuse_agent(&from, why);
-            return self.send(&from, &ShutdownMessage { message: Some(why.into()) });
+            return self.shut_down(&from, super::loss::MARKED_GONE);
+        }
+        if self.is_down(&message.slave.hostname, &from) {
+            return self.shut_down(&from, "Machine is `DOWN`");
         }
         let total =
             match acceptable(&message.slave, message.version.as_deref(), &message.checkpointed_resources) {
@@ -155,8 +165,7 @@ impl MasterCore {
                 if agent.pid.addr.ip() != from.addr.ip() || agent.info.hostname != message.slave.hostname {
                     // M:6809
                     let why = "Agent attempted to re-register with a different IP or hostname";
-                    self.refuse_agent(&from, why);
-                    return self.send(&from, &ShutdownMessage { message: Some(why.into()) });
+                    return self.shut_down(&from, why);
                 }
                 self.reconnect(&id, &from, &message, total)
             }
@@ -200,7 +209,7 @@ impl MasterCore {
             connection: self.connection(),
         };
         self.send(&from, &answer);
-        self.apply_drain(&id);
+        self.apply_drain(&id, true);
         self.after_reregistration(&id, &from, &message);
     }
 
@@ -221,6 +230,7 @@ impl MasterCore {
             return self.count("messages_from_wrong_sender");
         }
         self.agent_operations(&id, message);
+        self.something_ended(&id);
     }
 }
 

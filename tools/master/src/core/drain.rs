@@ -23,6 +23,9 @@ impl MasterCore {
         {
             return Err(Refusal::bad(format!("Agent {id} is not capable of draining")));
         }
+        if self.is_scheduled(id) {
+            return Err(Refusal::bad(format!("Agent {id} is part of a maintenance schedule")));
+        }
         tracing::info!(agent = id, gone = config.mark_gone(), "agent is drained");
         let info = DrainInfo { state: DrainState::Draining as i32, config };
         self.set_drain(id, DrainRecord { info: Some(info), since_ms: self.now_ms });
@@ -66,24 +69,28 @@ impl MasterCore {
     fn set_drain(&mut self, id: &str, record: DrainRecord) {
         self.keep(put(Table::Drain, id, &record));
         self.drains.insert(id.to_owned(), record);
-        self.apply_drain(id);
+        self.apply_drain(id, false);
     }
 
-    /// What the operator said of an agent, for one that is here or is here again. It is told in either state of the
+    /// What the operator said of an agent, for one that is here or, `again`, is back. It is told in either state of the
     /// drain: it may have forgotten.
-    pub(super) fn apply_drain(&mut self, id: &str) {
+    pub(super) fn apply_drain(&mut self, id: &str, again: bool) {
         let Some(record) = self.drains.get(id) else { return };
         let Some(agent) = self.agents.get_mut(id) else { return };
         agent.deactivated = true;
         let (pid, connected) = (agent.pid.clone(), agent.connected);
         let config = record.info.as_ref().map(|info| info.config);
+        // Such an agent says only later, by UpdateSlaveMessage, which operations are under way there.
+        let says_later = agent.has(slave_info::capability::Type::ResourceProvider);
         self.allocator.set_agent_active(id, false);
         self.rescind_agent(id);
         let Some(config) = config else { return };
         if connected {
             self.send(&pid, &DrainSlaveMessage { config });
         }
-        self.emptied.insert(id.to_owned());
+        if !again || !says_later {
+            self.emptied.insert(id.to_owned());
+        }
     }
 
     /// Something ended on an agent; it may have been the last.

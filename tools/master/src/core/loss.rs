@@ -11,7 +11,7 @@ use mesos_proto::mesos::{
 use mesos_proto::v1::scheduler::{Event, event};
 
 /// What is said to and of agents that are marked gone.
-const MARKED_GONE: &str = "Agent has been marked gone";
+pub(super) const MARKED_GONE: &str = "Agent has been marked gone";
 
 /// Why an agent goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum Loss {
     Unreachable,
     /// It said goodbye, or another took its place.
     Removed,
+    /// Its machine is down for maintenance.
+    Down,
     /// The operator says that it will never be back.
     Gone,
 }
@@ -38,6 +40,7 @@ impl MasterCore {
                 (TaskState::TaskUnreachable, Reason::SlaveRemoved, why)
             }
             Loss::Removed => (TaskState::TaskGone, Reason::SlaveRemoved, "Agent was removed"),
+            Loss::Down => (TaskState::TaskGone, Reason::SlaveRemoved, super::maintenance::MACHINE_DOWN),
             Loss::Gone => (TaskState::TaskGoneByOperator, Reason::SlaveRemovedByOperator, MARKED_GONE),
         };
         self.lose_tasks(id, None, state, reason, why);
@@ -48,7 +51,7 @@ impl MasterCore {
         }
         let (state, why) = match loss {
             Loss::Unreachable => (OperationState::OperationUnreachable, "Agent is unreachable"),
-            Loss::Removed => (OperationState::OperationUnknown, "Agent was removed"),
+            Loss::Removed | Loss::Down => (OperationState::OperationUnknown, "Agent was removed"),
             Loss::Gone => (OperationState::OperationGoneByOperator, MARKED_GONE),
         };
         self.lose_operations(id, state, why);
@@ -63,7 +66,7 @@ impl MasterCore {
                 self.count("slave_unreachable_completed");
                 self.keep_unreachable(id);
             }
-            Loss::Removed => {
+            Loss::Removed | Loss::Down => {
                 self.count("slave_removals");
                 self.forget_agent(id);
             }

@@ -85,7 +85,7 @@ impl MasterCore {
             }),
             allocation_info: Some(v1::resource::AllocationInfo { role: Some(record.role.clone()) }),
             domain: agent.info.domain.as_ref().and_then(|domain| recast(domain).ok()),
-            unavailability: None,
+            unavailability: self.unavailability(&record.agent),
         })
     }
 

@@ -53,6 +53,7 @@ impl MasterCore {
             self.gone.insert(&id, since_ms);
         }
         self.recover_drains(records)?;
+        self.recover_maintenance(records)?;
         self.recovered_first = self.recovered.len();
         self.await_recovered();
         Ok(())

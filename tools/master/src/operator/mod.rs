@@ -4,6 +4,7 @@
 mod about;
 mod agents;
 mod cluster;
+mod maintenance;
 mod resources;
 mod watch;
 
@@ -118,9 +119,7 @@ impl MasterCore {
             | Type::GetMaintenanceSchedule
             | Type::UpdateMaintenanceSchedule
             | Type::StartMaintenance
-            | Type::StopMaintenance => {
-                Err(Refusal::never(format!("This master does not serve {}", call.r#type().as_str_name())))
-            }
+            | Type::StopMaintenance => self.maintenance_call(call),
         }
     }
 }

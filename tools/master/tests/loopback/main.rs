@@ -1,5 +1,6 @@
 //! The driver on loopback: a scripted libprocess agent, a scheduler that writes raw HTTP, and peers that misbehave.
 
+mod maintenance;
 mod operator;
 
 use libprocess::{Event as Lib, Transport, Upid};

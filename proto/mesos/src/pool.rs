@@ -149,8 +149,11 @@ impl Pool {
     /// Adds. A range or item that is there already stays there once.
     pub fn add(&mut self, other: &Self) {
         for (key, amount) in &other.scalars {
-            let sum = self.scalars.entry(key.clone()).or_default();
-            *sum = sum.saturating_add(*amount);
+            // Most keys are there already: no new strings for those.
+            match self.scalars.get_mut(key) {
+                Some(sum) => *sum = sum.saturating_add(*amount),
+                None => drop(self.scalars.insert(key.clone(), *amount)),
+            }
         }
         for (key, more) in &other.ranges {
             let known = self.ranges.entry(key.clone()).or_default();

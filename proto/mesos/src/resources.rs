@@ -63,16 +63,22 @@ impl Scalars {
     /// Takes away; never below zero.
     pub fn subtract(&mut self, other: &Self) {
         for (name, milli) in &other.0 {
-            let left = (self.milli(name) - milli).max(0);
-            self.0.insert(name.clone(), left);
+            if let Some(left) = self.0.get_mut(name) {
+                *left = (*left - milli).max(0);
+            }
         }
         self.0.retain(|_, milli| *milli > 0);
     }
 
     fn add_milli(&mut self, name: &str, milli: i64) {
-        if milli > 0 {
-            let sum = self.milli(name).saturating_add(milli);
-            self.0.insert(name.to_owned(), sum);
+        if milli <= 0 {
+            return;
+        }
+        // Most names are there already: no new string for those.
+        if let Some(sum) = self.0.get_mut(name) {
+            *sum = sum.saturating_add(milli);
+        } else {
+            self.0.insert(name.to_owned(), milli);
         }
     }
 

@@ -7,11 +7,10 @@
 use super::{AgentEntry, Allocator, Grant, Pair};
 use mesos_proto::pool::{Pool, UNRESERVED, may_use};
 use mesos_proto::resources::Scalars;
-use std::borrow::Cow;
 use std::sync::Arc;
 
-/// What a role may use of an agent.
-#[derive(Clone)]
+/// What somebody may use of an agent.
+#[derive(Default)]
 struct Portion {
     pool: Pool,
     quantities: Scalars,
@@ -27,38 +26,61 @@ impl Portion {
     }
 }
 
-/// The free part of an agent, cut for each role. Most roles have no reservation on most agents: their cut is the same.
+/// What a role may use, for frameworks that can tell reservations within reservations and for those that cannot.
+struct Cut {
+    all: Portion,
+    plain: Portion,
+}
+
+/// The free part of an agent, cut for each role. Most agents have no reservations, and of the others most roles can use
+/// none: what they can use is the same for all.
 struct Free<'a> {
-    left: Pool,
-    reserved: Vec<String>,
+    reserved: Pool,
+    reserved_for: Vec<String>,
     common: Portion,
-    /// What was refused last of the agent, and whether that has all of the common cut.
+    /// What was refused last of the agent, and whether that has all of the common part.
     refused: Option<(&'a Arc<Pool>, bool)>,
     least: &'a [Scalars],
 }
 
 impl<'a> Free<'a> {
     fn of(left: Pool, refused: Option<&'a Arc<Pool>>, least: &'a [Scalars]) -> Self {
-        let reserved: Vec<_> = left.reserved_roles().into_iter().collect();
-        let common = if reserved.is_empty() { left.clone() } else { left.usable_by(UNRESERVED) };
+        let reserved_for: Vec<_> = left.reserved_roles().into_iter().collect();
+        let (common, reserved) = if reserved_for.is_empty() {
+            (left, Pool::default())
+        } else {
+            let common = left.usable_by(UNRESERVED);
+            let mut reserved = left;
+            reserved.subtract(&common);
+            (common, reserved)
+        };
         let common = Portion::of(common, least);
         let refused = refused.map(|refused| (refused, refused.contains(&common.pool)));
-        Self { left, reserved, common, refused, least }
+        Self { reserved, reserved_for, common, refused, least }
     }
 
-    /// The cut for a role, and what is known of filters on it.
-    fn cut(&self, role: &str) -> (Cow<'_, Portion>, Option<(&'a Arc<Pool>, bool)>) {
-        if self.reserved.iter().any(|reserved| may_use(role, reserved)) {
-            (Cow::Owned(Portion::of(self.left.usable_by(role), self.least)), None)
-        } else {
-            (Cow::Borrowed(&self.common), self.refused)
+    fn is_empty(&self) -> bool {
+        self.common.pool.is_empty() && self.reserved.is_empty()
+    }
+
+    /// The cut for a role, or none if the common part is all that it may use.
+    fn cut(&self, role: &str) -> Option<Cut> {
+        if !self.reserved_for.iter().any(|reserved| may_use(role, reserved)) {
+            return None;
         }
+        let mut all = self.reserved.usable_by(role);
+        all.add(&self.common.pool);
+        let plain = all.unrefined();
+        Some(Cut { all: Portion::of(all, self.least), plain: Portion::of(plain, self.least) })
     }
 
+    /// Takes the common part away and this of the reserved one.
     fn take(&mut self, taken: &Pool) {
-        let mut left = std::mem::take(&mut self.left);
-        left.subtract(taken);
-        *self = Self::of(left, self.refused.map(|(refused, _)| refused), self.least);
+        self.common = Portion::default();
+        self.refused = None;
+        self.reserved.subtract(taken);
+        self.reserved_for.clear();
+        self.reserved_for.extend(self.reserved.reserved_roles());
     }
 }
 
@@ -72,8 +94,8 @@ impl Allocator {
         order.sort_unstable();
         let mut grants = Vec::new();
         for (_, agent) in order {
-            let Some(mut chosen) = self.choose(agent, now_ms) else { continue };
-            for (pair, resources) in chosen.drain(..) {
+            let Some(chosen) = self.choose(agent, now_ms) else { continue };
+            for (pair, resources) in chosen {
                 self.book_agent(agent, |used| used.add(&resources));
                 let quantities = resources.quantities();
                 self.book_pair(pair, |account| account.hold(&quantities));
@@ -91,47 +113,46 @@ impl Allocator {
 
     /// Which pairs of framework and role get what of an agent.
     fn choose(&mut self, agent: &str, now_ms: u64) -> Option<Vec<(usize, Pool)>> {
-        let entry = self.agents.get(agent).filter(|entry| entry.active)?;
+        let entry = self.agents.get(agent).filter(|entry| entry.active && entry.used != entry.total)?;
         let mut left = entry.total.clone();
         left.subtract(&entry.used);
-        if left.is_empty() {
-            return None;
-        }
         let mut free = Free::of(left, entry.refused.as_ref(), &self.rules.min_allocatable);
         let scale = super::scale(&*self.policy, &self.total);
         let mut chosen = Vec::new();
         let mut walk = self.tree.walk();
-        while let Some(role) = walk.next(&mut self.tree, scale) {
-            let path = self.tree.path(role);
+        while !free.is_empty()
+            && let Some(role) = walk.next(&mut self.tree, scale)
+        {
+            let (path, pairs) = self.tree.role(role, scale);
             if entry.hides_from(path) {
                 continue;
             }
-            let (portion, known) = free.cut(path);
-            if portion.pool.is_empty() {
+            let mut cut = free.cut(path);
+            if cut.is_none() && free.common.pool.is_empty() {
                 continue;
             }
-            // What frameworks that know no refined reservations can be offered, if that is less.
-            let plain = matches!(portion, Cow::Owned(_)).then(|| portion.pool.unrefined());
-            let plain = plain.filter(|plain| *plain != portion.pool);
-            let refines = |pair: &Pair| self.frameworks[pair.framework].abilities.refinement;
-            let taker = self.tree.clients(role, scale).find(|pair| {
-                let pair = &self.pairs[*pair];
-                self.frameworks[pair.framework].can_use(entry)
-                    && (refines(pair) || plain.as_ref().is_none_or(|plain| !plain.is_empty()))
-                    && pair
-                        .least
-                        .as_ref()
-                        .map_or(portion.enough, |least| is_enough(&portion.quantities, least))
-                    && !pair.filters.refuse(entry.number, &portion.pool, known, now_ms)
-            });
-            if let Some(pair) = taker {
-                let taken = match plain {
-                    Some(plain) if !refines(&self.pairs[pair]) => plain,
-                    _ => portion.into_owned().pool,
+            for number in pairs {
+                let pair = &self.pairs[number];
+                let framework = &self.frameworks[pair.framework];
+                let portion = match &cut {
+                    Some(cut) if framework.abilities.refinement => &cut.all,
+                    Some(cut) => &cut.plain,
+                    None => &free.common,
                 };
+                let known = free.refused.filter(|_| cut.is_none());
+                if portion.pool.is_empty()
+                    || !framework.can_use(entry)
+                    || !pair.least.as_ref().map_or(portion.enough, |own| is_enough(&portion.quantities, own))
+                    || pair.filters.refuse(entry.number, &portion.pool, known, now_ms)
+                {
+                    continue;
+                }
+                let taken = portion.pool.clone();
                 free.take(&taken);
-                chosen.push((pair, taken));
-                if free.left.is_empty() {
+                chosen.push((number, taken));
+                // Something may be left for others of the role if this one cannot tell all reservations.
+                cut = free.cut(path);
+                if cut.is_none() {
                     break;
                 }
             }

@@ -178,12 +178,11 @@ impl Tree {
         Some(&self.nodes[place.node].below.get(place.slot).account.allocated)
     }
 
-    /// The role's active frameworks, who is served first in front.
-    pub fn clients(&mut self, id: NodeId, scale: Scale<'_>) -> impl Iterator<Item = usize> {
-        let clients = &mut self.nodes[id].clients;
-        clients.in_order(scale);
-        let clients = &*clients;
-        clients.sorted().map(|member| member.what)
+    /// The role's path and its active frameworks, who is served first in front.
+    pub fn role(&mut self, id: NodeId, scale: Scale<'_>) -> (&str, impl Iterator<Item = usize>) {
+        self.nodes[id].clients.in_order(scale);
+        let node = &self.nodes[id];
+        (&node.path, node.clients.sorted().map(|member| member.what))
     }
 
     /// Starts on a way through all roles where somebody wants something, who is served first in front.

@@ -24,7 +24,7 @@ pub fn reserved(role: &str, cpus: f64) -> Resource {
 
 /// What a current agent or framework is able to.
 pub fn able() -> Abilities {
-    Abilities { multi_role: true, hierarchical_role: true, ..Abilities::default() }
+    Abilities { multi_role: true, hierarchical_role: true, refinement: true, gpus: false }
 }
 
 /// Rules by which everything is worth an offer.

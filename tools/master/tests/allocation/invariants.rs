@@ -1,11 +1,11 @@
 //! What holds whatever happens: the books are exact, nobody is passed over for one who has more, nobody starves, and
 //! the same seed gives the same.
 
-use crate::cluster::{able, cluster, give_back, join_as, plain, pool, round};
+use crate::cluster::{able, cluster, give_back, join_as, plain, pool, reserved, round};
 use master::allocator::{Allocator, Grant, Rules};
 use master::policy::{self, Drf};
 use mesos_proto::pool::Pool;
-use mesos_proto::resources::Scalars;
+use mesos_proto::resources::{Scalars, scalar};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -286,6 +286,37 @@ proptest! {
         (0..FRAMEWORKS).try_for_each(|number| world.take(&Step::FrameworkGoes(number)).map(drop))?;
         world.check_books()?;
         prop_assert!(ROLES.iter().all(|role| world.allocator.allocated(role).is_none()));
+    }
+
+    /// A pass gives nobody what is reserved for others, and leaves nothing that somebody who wants it may use.
+    #[test]
+    fn reservations_go_where_they_may_and_all_of_them_go(
+        parts in proptest::collection::vec((0..ROLES.len(), 1u32..5), 0..6),
+        shared in 0u32..3,
+        frameworks in proptest::collection::vec(1u8..0x80, 1..4),
+    ) {
+        let mut resources: Vec<_> = parts.iter().map(|(role, cpus)| reserved(ROLES[*role], f64::from(*cpus))).collect();
+        resources.push(scalar("cpus", f64::from(shared)));
+        let total = Pool::of(&resources).unwrap();
+        let mut allocator = cluster(Drf, plain(), &[]);
+        allocator.add_agent("S0", total.clone(), able());
+        for (number, roles) in frameworks.iter().enumerate() {
+            let roles = roles_of(*roles);
+            let roles: Vec<_> = roles.iter().map(String::as_str).collect();
+            join_as(&mut allocator, &format!("F{number}"), &roles, able());
+        }
+        for grant in round(&mut allocator, 0) {
+            prop_assert!(total.usable_by(&grant.role).contains(&grant.resources));
+        }
+        let mut left = total.clone();
+        left.subtract(allocator.used("S0").unwrap());
+        for role in frameworks.iter().flat_map(|roles| roles_of(*roles)) {
+            prop_assert_eq!(left.usable_by(&role), Pool::default());
+        }
+        // With a framework of every role there is nothing left at all.
+        join_as(&mut allocator, "all", &ROLES, able());
+        round(&mut allocator, 0);
+        prop_assert_eq!(allocator.used("S0"), Some(&total));
     }
 
     /// Everybody gives everything back each time. At each node siblings are then served in turn, so a framework is

@@ -1,8 +1,10 @@
 //! Mesos' rules of who may be offered what.
 
 use crate::cluster::{able, cluster, give_back, join, join_as, plain, pool, reserved, round};
-use master::allocator::{Abilities, Allocator, RuleError, Rules};
+use master::allocator::{Abilities, Allocator, Grant, RuleError, Rules};
 use master::policy::Drf;
+use mesos_proto::mesos::Resource;
+use mesos_proto::mesos::resource::{ReservationInfo, reservation_info};
 use mesos_proto::pool::Pool;
 use mesos_proto::resources::{Scalars, scalar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,6 +163,33 @@ fn what_is_reserved_for_a_role_is_for_the_roles_below_it_too() {
     allocator.remove_framework("dev");
     join(&mut allocator, "qa", "eng/qa");
     assert_eq!(round(&mut allocator, 0)[0].resources.to_string(), "cpus(eng):1");
+}
+
+#[test]
+fn who_cannot_tell_a_reservation_within_a_reservation_gets_the_rest() {
+    let within = |role: &str| ReservationInfo {
+        r#type: Some(reservation_info::Type::Dynamic as i32),
+        role: Some(role.into()),
+        ..Default::default()
+    };
+    let refined = Resource { reservations: vec![within("eng"), within("eng/dev")], ..scalar("cpus", 2.0) };
+    let mut allocator = Allocator::new(Box::new(Drf), plain(), 1);
+    allocator.add_agent("S0", Pool::of(&[refined, scalar("cpus", 1.0)]).unwrap(), able());
+    join_as(&mut allocator, "old", &["eng/dev"], Abilities { refinement: false, ..able() });
+    let said = |grants: &[Grant]| -> Vec<_> {
+        grants.iter().map(|grant| (grant.framework.clone(), grant.resources.to_string())).collect()
+    };
+    let grants = round(&mut allocator, 0);
+    assert_eq!(said(&grants), [("old".to_owned(), "cpus:1".to_owned())]);
+    assert_eq!(round(&mut allocator, 0), []);
+    join(&mut allocator, "new", "eng/dev");
+    let more = round(&mut allocator, 0);
+    assert_eq!(said(&more), [("new".to_owned(), "cpus(eng/dev):2".to_owned())]);
+    // In one pass, too: the next of the role gets what the first could not have. Who holds something comes second.
+    grants.iter().chain(&more).for_each(|grant| give_back(&mut allocator, grant));
+    allocator.hold("new", "eng/dev", "elsewhere", &pool(0.001, 0.0));
+    let grants = round(&mut allocator, 0);
+    assert_eq!(grants.iter().map(|grant| grant.framework.as_str()).collect::<Vec<_>>(), ["old", "new"]);
 }
 
 #[test]

@@ -14,11 +14,10 @@
 //! node says it has under that name, but nothing is offered that is not there: of `cpus`, `mem`, `disk`, `sensors`
 //! and `leds` never more than the node has.
 
-mod text;
-
 use crate::file::{self, FileError};
 use mesos_proto::mesos::{Attribute, Resource};
 use mesos_proto::resources::{Scalars, scalar};
+use mesos_proto::text;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;

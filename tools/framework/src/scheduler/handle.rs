@@ -166,7 +166,7 @@ impl Handle {
         self.accept_one(offer, operation::launch_group(executor, tasks)).await
     }
 
-    /// Reserves resources of the offer, which state whom for.
+    /// Reserves resources of the offer, which state whom for: [`Resources::reserved_as`](crate::Resources::reserved_as).
     pub async fn reserve(&self, offer: &Offer, resources: Vec<Resource>) -> Result<(), Error> {
         self.accept_one(offer, operation::reserve(resources)).await
     }

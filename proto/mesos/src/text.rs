@@ -1,23 +1,88 @@
 //! Resources and attributes as one writes them for `mesos-agent`: `cpus:0.5;ports:[1-9,20-29];pins(role):{a,b}` and
-//! `site:north;floor:2` (src/common/resources.cpp, `parse`; src/common/attributes.cpp).
+//! `site:north;floor:2` (src/common/resources.cpp, `parse`; src/common/attributes.cpp). What that cannot say, such as a
+//! reservation with a principal, is written as Mesos logs it, and not read.
 
-use mesos_proto::mesos::{Attribute, Resource, Value, value};
-use mesos_proto::resources::validate;
+use crate::mesos::resource::reservation_info::Type as Reserved;
+use crate::mesos::resource::{DiskInfo, ReservationInfo};
+use crate::mesos::{Attribute, Resource, Value, value};
+use crate::pool::{MAX_RESOURCES, UNRESERVED};
+use crate::resources::{milli, validate};
+use std::fmt::Write as _;
 
 /// Entries in one string.
-const ENTRIES_MAX: usize = 64;
+const ENTRIES_MAX: usize = MAX_RESOURCES;
+/// What no name has: it would be taken for something else.
+const NOT_IN_NAMES: [char; 12] = [' ', '\t', '(', ')', '[', ']', '{', '}', '<', '>', ':', ';'];
+
+/// Writes one resource, in either format of reservations.
+pub fn write(resource: &Resource) -> String {
+    let mut resource = resource.clone();
+    crate::reservations::upgrade(&mut resource);
+    let mut text = resource.name.clone();
+    match resource.reservations.as_slice() {
+        [] => {}
+        [ReservationInfo { principal: None, labels: None, role: Some(role), r#type }]
+            if *r#type == Some(Reserved::Static as i32) =>
+        {
+            text += &format!("({role})");
+        }
+        stack => {
+            let stack: Vec<String> = stack.iter().map(reservation).collect();
+            text += &format!("(reservations: [{}])", stack.join(","));
+        }
+    }
+    if let Some(disk) = &resource.disk {
+        text += &format!("[{}]", volume(disk));
+    }
+    for (mark, there) in [("{REV}", resource.revocable.is_some()), ("<SHARED>", resource.shared.is_some())] {
+        if there {
+            text += mark;
+        }
+    }
+    text.push(':');
+    if let Some(scalar) = resource.scalar {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{}", milli(scalar.value) as f64 / 1000.0);
+    } else if let Some(ranges) = &resource.ranges {
+        let parts: Vec<_> =
+            ranges.range.iter().map(|range| format!("{}-{}", range.begin, range.end)).collect();
+        text += &format!("[{}]", parts.join(", "));
+    } else if let Some(set) = &resource.set {
+        text += &format!("{{{}}}", set.item.join(", "));
+    }
+    text
+}
+
+fn reservation(reservation: &ReservationInfo) -> String {
+    let mut text = format!("({},{}", reservation.r#type().as_str_name(), reservation.role());
+    if let Some(principal) = &reservation.principal {
+        text += &format!(",{principal}");
+    }
+    if let Some(labels) = &reservation.labels {
+        let labels = labels.labels.iter().map(|label| format!("{}: {}", label.key, label.value()));
+        text += &format!(",{{{}}}", labels.collect::<Vec<_>>().join(", "));
+    }
+    text + ")"
+}
+
+fn volume(disk: &DiskInfo) -> String {
+    let id = disk.persistence.as_ref().map(|persistence| persistence.id.clone());
+    let source = disk.source.as_ref().map(|source| source.r#type().as_str_name().to_owned());
+    let path = disk.volume.as_ref().map(|volume| volume.container_path.clone());
+    source.into_iter().chain(id).chain(path).collect::<Vec<_>>().join(":")
+}
 
 /// Reads resources; the error says which entry is wrong and what was expected.
-pub(super) fn resources(text: &str) -> Result<Vec<Resource>, String> {
+pub fn resources(text: &str) -> Result<Vec<Resource>, String> {
     let mut resources = Vec::new();
     for entry in entries(text)? {
         let expected = || format!("'{entry}': expected NAME:VALUE or NAME(ROLE):VALUE");
         let (name, value) = entry.split_once(':').ok_or_else(expected)?;
         let (name, role) = match name.trim().strip_suffix(')') {
             Some(with_role) => with_role.split_once('(').ok_or_else(expected)?,
-            None => (name.trim(), "*"),
+            None => (name.trim(), UNRESERVED),
         };
-        if name.is_empty() || role.is_empty() || name.contains([' ', '\t', '(', ')']) {
+        if name.is_empty() || role.is_empty() || name.contains(NOT_IN_NAMES) || role.contains(NOT_IN_NAMES) {
             return Err(expected());
         }
         let value = parse(value.trim()).map_err(|why| format!("'{entry}': {why}"))?;
@@ -30,7 +95,7 @@ pub(super) fn resources(text: &str) -> Result<Vec<Resource>, String> {
             scalar: value.scalar,
             ranges: value.ranges,
             set: value.set,
-            role: Some(role.to_owned()).filter(|role| role != "*"),
+            role: Some(role.to_owned()).filter(|role| role != UNRESERVED),
             ..Default::default()
         });
     }
@@ -40,7 +105,7 @@ pub(super) fn resources(text: &str) -> Result<Vec<Resource>, String> {
 }
 
 /// Reads attributes.
-pub(super) fn attributes(text: &str) -> Result<Vec<Attribute>, String> {
+pub fn attributes(text: &str) -> Result<Vec<Attribute>, String> {
     let read = |entry: &str| {
         let (name, value) = entry.split_once(':').ok_or_else(|| format!("'{entry}': expected NAME:VALUE"))?;
         if name.trim().is_empty() {
@@ -140,6 +205,9 @@ mod tests {
             ":1",
             "a(:1",
             "cpus:NaN",
+            "cpus(reservations: [(DYNAMIC,ops,me)]):1",
+            "cpus{REV}:1",
+            "disk[id]:1",
             "mem:0.0001",
         ] {
             assert!(resources(text).is_err(), "{text}");

@@ -3,10 +3,10 @@
 //! In it are `stdout`, the node's log stream; `stderr`, empty, for a node has one stream; `image`, what runs; and
 //! `reported.json`, what the task said and used. An executor with several tasks has a directory `tasks/ID` for each.
 
-use super::reply::{Asked, Reply};
 use super::{ask, state};
 use crate::agent::{Snapshot, TaskSnapshot, Who};
 use crate::driver::Query;
+use libprocess::reply::{Asked, Reply};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 

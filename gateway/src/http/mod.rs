@@ -7,16 +7,15 @@
 mod files;
 mod metrics;
 mod operator;
-mod reply;
 mod state;
 
 use crate::agent::{Snapshot, Who};
 use crate::driver::Query;
 use crate::view::Views;
 use http::{Method, Request, Response, StatusCode};
+use libprocess::reply::{Asked, Reply};
 use libprocess::{Body, HttpHandler};
 use page::Page;
-use reply::{Asked, Reply};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
@@ -62,7 +61,7 @@ async fn ask<T>(queries: &mpsc::Sender<Query>, query: impl FnOnce(oneshot::Sende
 /// The agent that the rest of a request is about, and that rest.
 fn route<'a>(asked: &Asked, path: &'a str) -> (Who, &'a str) {
     if let Some((first, rest)) = path.get(1..).and_then(|path| path.split_once('/')) {
-        let actor = reply::percent_decode(first).unwrap_or_default();
+        let actor = libprocess::percent_decode(first).unwrap_or_default();
         if let Some(number) = crate::agent::actor_number(&actor).filter(|_| actor.starts_with("slave(")) {
             return (Who::Actor(number), &path[path.len() - rest.len() - 1..]);
         }
@@ -83,7 +82,11 @@ async fn answer(request: &Request<bytes::Bytes>, queries: &mpsc::Sender<Query>) 
         (&Method::GET | &Method::HEAD, path) => get(&asked, who, path, queries).await,
         _ => Reply::not_allowed("GET, HEAD, OPTIONS"),
     };
-    reply.finish(&asked, request.method() == Method::HEAD)
+    reply.for_other_origins().finish(&asked, request.method() == Method::HEAD)
+}
+
+fn stopping() -> Reply {
+    Reply::unavailable("the gateway is stopping")
 }
 
 async fn snapshot(queries: &mpsc::Sender<Query>, who: &Who) -> Option<Snapshot> {
@@ -106,18 +109,18 @@ async fn get(asked: &Asked, who: Who, path: &str, queries: &mpsc::Sender<Query>)
             };
             let limit = limit.min(NODES_MAX);
             let found = ask(queries, |reply| Query::Nodes { offset, limit, reply }).await;
-            found.map_or_else(Reply::stopping, Reply::json)
+            found.map_or_else(stopping, Reply::json)
         }
         "/metrics" => {
             let found = ask(queries, Query::Figures).await;
-            found.map_or_else(Reply::stopping, |figures| Reply::prometheus(metrics::prometheus(&figures)))
+            found.map_or_else(stopping, |figures| Reply::prometheus(metrics::prometheus(&figures)))
         }
         "/metrics/snapshot" => {
             match ask(queries, |reply| Query::Snapshot(who.clone(), reply)).await.flatten() {
                 Some(snapshot) if who != Who::Only => Reply::json(metrics::agent(&snapshot)),
                 _ => {
                     let found = ask(queries, Query::Figures).await;
-                    found.map_or_else(Reply::stopping, |figures| Reply::json(metrics(&figures)))
+                    found.map_or_else(stopping, |figures| Reply::json(metrics(&figures)))
                 }
             }
         }

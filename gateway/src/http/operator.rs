@@ -3,7 +3,6 @@
 
 use super::files;
 use super::metrics;
-use super::reply::Reply;
 use super::state;
 use crate::agent::{Snapshot, Who};
 use crate::driver::Query;
@@ -11,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
+use libprocess::reply::Reply;
 use mesos_proto::mesos::{self, v1};
 use mesos_proto::{json as form, recast};
 use prost::{Message, Name};

@@ -7,6 +7,7 @@
 //! What libprocess calls a link is that connection: when it closes, every actor there has exited
 //! (3rdparty/libprocess/src/process.cpp, `SocketManager`).
 
+pub mod reply;
 mod tls;
 mod transport;
 pub mod wire;

@@ -36,6 +36,14 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
     dynamic.serialize_with_options(serde_json::value::Serializer, &options).map_err(error::<M>)
 }
 
+/// Reads a message from parsed JSON; unknown fields are skipped as in protobuf.
+pub fn from_value<M: Message + Name + Default>(value: Value) -> Result<M, Error> {
+    let options = DeserializeOptions::new().deny_unknown_fields(false);
+    let dynamic =
+        DynamicMessage::deserialize_with_options(descriptor::<M>()?, value, &options).map_err(error::<M>)?;
+    dynamic.transcode_to().map_err(error::<M>)
+}
+
 /// Reads a message from JSON text; unknown fields are skipped as in protobuf.
 pub fn from_json<M: Message + Name + Default>(text: &[u8]) -> Result<M, Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);

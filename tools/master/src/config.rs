@@ -1,6 +1,7 @@
 //! Settings of a master, and why one does not start.
 
 use crate::allocator::Rules;
+use crate::logging::LogLevel;
 use crate::store::{StoreError, Unreadable};
 use mesos_proto::cram::Credential;
 use mesos_proto::resources::Scalars;
@@ -46,6 +47,8 @@ pub struct Config {
     pub credentials: Vec<Credential>,
     /// Agents that have proved nothing are not taken in.
     pub authenticate_agents: bool,
+    /// The log of this process, for operators to change how much it says; fixed if none.
+    pub logging: Option<LogLevel>,
     /// Directory of what survives a restart; without it the master starts empty each time.
     pub state: Option<PathBuf>,
 }
@@ -72,6 +75,7 @@ impl Default for Config {
             min_allocatable: rules.min_allocatable,
             credentials: Vec::new(),
             authenticate_agents: false,
+            logging: None,
             state: None,
         }
     }

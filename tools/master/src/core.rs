@@ -123,13 +123,6 @@ pub enum Input {
         /// The call.
         call: Box<operator::Call>,
     },
-    /// The operator's `/teardown`. Answered by [`Output::Reply`].
-    Teardown {
-        /// Returned with the answer.
-        request: u64,
-        /// The framework's id.
-        framework: String,
-    },
     /// A subscriber's stream is gone, or did not keep up.
     Closed {
         /// The stream.
@@ -347,13 +340,6 @@ impl MasterCore {
             Input::Exited(address) => self.exited(address),
             Input::Call { request, stream, fresh, call } => self.call(request, stream, fresh, *call),
             Input::Operator { request, fresh, call } => self.operator(request, fresh, *call),
-            Input::Teardown { request, framework } => {
-                let known = self.frameworks.contains_key(&framework);
-                self.remove_framework(&framework);
-                let (status, reason) =
-                    if known { (200, "") } else { (400, "No framework found with specified ID") };
-                self.reply(request, status, reason);
-            }
             Input::Closed { stream } => {
                 self.unwatch(&stream);
                 self.stream_closed(&stream);

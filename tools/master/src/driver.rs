@@ -4,7 +4,7 @@
 use crate::allocator::Rules;
 pub use crate::config::{Config, Error};
 use crate::core::{CoreConfig, Input, MasterCore, Output};
-use crate::http_api;
+use crate::http_api::{self, Doors};
 use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
 use crate::policy;
 use crate::store::{Commit, Nowhere, Records as Kept, Store, StoreError, Table, Write};
@@ -66,7 +66,6 @@ impl Handle {
 pub(crate) enum Request {
     Call { stream: Option<String>, json: bool, call: Box<Call>, answer: oneshot::Sender<Answer> },
     Operator { json: bool, call: Box<operator::Call>, answer: oneshot::Sender<Answer> },
-    Teardown { framework: String, answer: oneshot::Sender<Answer> },
     View { view: View, answer: oneshot::Sender<Value> },
 }
 
@@ -108,7 +107,7 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
     }
     let (inbox, requests) = mpsc::channel(MAX_QUEUED_INPUTS);
     let (events, messages) = mpsc::channel(MAX_QUEUED_INPUTS);
-    let http_inbox = inbox.clone();
+    let doors = Arc::new(Doors { core: inbox.clone(), logging: config.logging });
     let transport = Transport::bind(
         libprocess::Config {
             listen: config.listen,
@@ -118,7 +117,10 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
                     || actor.starts_with("slave-observer(")
                     || actor.starts_with(crate::core::authentication::SESSION)
             }),
-            http: Arc::new(move |request| Box::pin(http_api::answer(request, http_inbox.clone()))),
+            http: Arc::new(move |request| {
+                let doors = doors.clone();
+                Box::pin(async move { http_api::answer(request, &doors).await })
+            }),
             max_body: MAX_CALL_BYTES,
             tls: None,
         },
@@ -247,10 +249,6 @@ impl Driver {
                 self.pending.insert(number, Pending { answer, json });
                 let fresh = uuid::Uuid::new_v4().to_string();
                 self.step([Input::Operator { request: number, fresh, call }])?;
-            }
-            Request::Teardown { framework, answer } => {
-                self.pending.insert(number, Pending { answer, json: true });
-                self.step([Input::Teardown { request: number, framework }])?;
             }
         }
         // Every call is answered at once; should one not be, its connection must not wait for ever.

@@ -1,72 +1,70 @@
-//! The master's HTTP endpoints (src/master/http.cpp). Parses and answers; decides nothing.
+//! The master's HTTP endpoints (src/master/http.cpp): which request goes where. Parses and answers; decides nothing.
 
-mod maintenance;
+mod changes;
+mod documents;
+mod logging;
 mod operator;
 
 use crate::driver::{Answer, Request as Ask};
-use crate::view::{TaskQuery, View};
+use crate::logging::LogLevel;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use libprocess::reply::{Asked, Reply};
 use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
 use prost::Message;
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
 
+/// What requests are answered with.
+pub(crate) struct Doors {
+    /// The core's task.
+    pub core: mpsc::Sender<Ask>,
+    /// The log of this process, if it can be changed.
+    pub logging: Option<LogLevel>,
+}
+
 /// Answers one request.
-pub(crate) async fn answer(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+pub(crate) async fn answer(request: Request<Bytes>, doors: &Doors) -> Response<Body> {
     let path = request.uri().path();
     let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let path = path.trim_end_matches('/').to_owned();
-    let query = request.uri().query().unwrap_or("").to_owned();
-    let view = match path.as_str() {
+    match path.as_str() {
         // The alias is what pymesos' operator driver calls.
-        "/api/v1" | "/api/v1/operator" => return operator::call(request, core).await,
-        "/api/v1/scheduler" => return scheduler(request, core).await,
-        "/teardown" => return teardown(request, core).await,
-        "/health" => return plain(StatusCode::OK, ""),
-        "/version" => return json_response(&query, crate::build::version()),
+        "/api/v1" | "/api/v1/operator" => return operator::call(request, doors).await,
+        "/api/v1/scheduler" => return scheduler(request, &doors.core).await,
         "/redirect" => return redirect(request.headers()),
-        "/state" | "/state.json" => View::State,
-        "/state-summary" => View::Summary,
-        "/slaves" => parameter(&query, "slave_id").map_or(View::Slaves, |id| View::Slave(id.to_owned())),
-        "/frameworks" => {
-            parameter(&query, "framework_id").map_or(View::Frameworks, |id| View::Framework(id.to_owned()))
-        }
-        "/weights" => View::Weights,
-        "/flags" => View::Flags,
-        "/tasks" | "/tasks.json" => {
-            let text = |name| parameter(&query, name).map(str::to_owned);
-            // A limit below zero, as the `mesos` command sends it, is none.
-            let number = |name| parameter(&query, name).and_then(|value| value.parse::<i64>().ok());
-            let natural = |value| usize::try_from(value).ok();
-            View::Tasks(TaskQuery {
-                limit: number("limit")
-                    .map_or(TaskQuery::default().limit, |limit| natural(limit).unwrap_or(usize::MAX)),
-                offset: number("offset").and_then(natural).unwrap_or(0),
-                ascending: parameter(&query, "order") == Some("asc"),
-                framework: text("framework_id"),
-                task: text("task_id"),
-            })
-        }
-        "/roles" => View::Roles,
-        "/metrics/snapshot" => View::Metrics,
-        other => {
-            let answered = maintenance::answer(other, &request, &core).await;
-            return answered.unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "no such endpoint"));
-        }
-    };
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return not_allowed("GET");
+        _ => {}
     }
-    match ask(&core, |answer| Ask::View { view, answer }).await {
-        Some(document) => json_response(&query, document),
-        None => busy(),
+    let asked = Asked::of(&request);
+    let reply = other(&request, &path, &asked, doors).await;
+    reply.finish(&asked, request.method() == Method::HEAD)
+}
+
+/// Everything but the two APIs.
+async fn other(request: &Request<Bytes>, path: &str, asked: &Asked, doors: &Doors) -> Reply {
+    let method = request.method();
+    let reads = method == Method::GET || method == Method::HEAD;
+    let allowed = changes::methods(path).unwrap_or("GET, HEAD");
+    let listed = || allowed.split(", ").any(|one| one == method.as_str());
+    if path == "/logging/toggle" {
+        // Unlike all else here it changes something with GET, as its users are used to.
+        return if reads { logging::toggle(asked, doors) } else { Reply::not_allowed("GET, HEAD") };
     }
+    if !reads && listed() {
+        return changes::make(method, path, request.body(), doors).await;
+    }
+    if reads && listed() {
+        if let Some(reply) = documents::get(asked, path, doors).await {
+            return reply;
+        }
+    } else if changes::methods(path).is_some() || documents::is(path) {
+        return Reply::not_allowed(allowed);
+    }
+    Reply::not_found("no such endpoint: the master's README lists them")
 }
 
 /// Asks the core's task; none if it is busy or has stopped.
@@ -76,7 +74,7 @@ async fn ask<T>(core: &mpsc::Sender<Ask>, make: impl FnOnce(oneshot::Sender<T>) 
     wait.await.ok()
 }
 
-async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+async fn scheduler(request: Request<Bytes>, core: &mpsc::Sender<Ask>) -> Response<Body> {
     if request.method() != Method::POST {
         return not_allowed("POST");
     }
@@ -103,7 +101,7 @@ async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response
         return plain(StatusCode::NOT_ACCEPTABLE, why);
     }
     let stream = headers.get("Mesos-Stream-Id").map(|id| String::from_utf8_lossy(id.as_bytes()).into_owned());
-    match ask(&core, |answer| Ask::Call { stream, json, call: Box::new(call), answer }).await {
+    match ask(core, |answer| Ask::Call { stream, json, call: Box::new(call), answer }).await {
         Some(Answer::Stream(subscription)) => {
             let stream = subscription.stream().to_owned();
             let response = Response::builder()
@@ -113,21 +111,7 @@ async fn scheduler(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response
             response.unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR, ""))
         }
         Some(Answer::Plain { status, reason }) => refusal(status, reason),
-        Some(Answer::Document(_)) | None => busy(),
-    }
-}
-
-async fn teardown(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
-    if request.method() != Method::POST {
-        return not_allowed("POST");
-    }
-    let form = String::from_utf8_lossy(request.body()).into_owned();
-    let Some(framework) = parameter(form.trim(), "frameworkId") else {
-        return plain(StatusCode::BAD_REQUEST, "Missing 'frameworkId' parameter");
-    };
-    match ask(&core, |answer| Ask::Teardown { framework: framework.to_owned(), answer }).await {
-        Some(Answer::Plain { status, reason }) => refusal(status, reason),
-        _ => busy(),
+        Some(Answer::Document(_)) | None => unavailable(),
     }
 }
 
@@ -160,25 +144,6 @@ fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     })
 }
 
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query
-        .split('&')
-        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
-}
-
-fn json_response(query: &str, document: Value) -> Response<Body> {
-    let callback = parameter(query, "jsonp").filter(|name| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.$".contains(c))
-    });
-    let (kind, body) = match callback {
-        Some(callback) => ("text/javascript", format!("{callback}({document})")),
-        None => (JSON, document.to_string()),
-    };
-    let mut response = plain(StatusCode::OK, body);
-    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    response
-}
-
 /// What the core answered.
 fn refusal(status: u16, reason: String) -> Response<Body> {
     plain(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), reason)
@@ -190,7 +155,16 @@ fn not_allowed(allow: &'static str) -> Response<Body> {
     response
 }
 
-fn busy() -> Response<Body> {
+fn busy() -> Reply {
+    Reply::unavailable("the master is busy or stopping")
+}
+
+/// What the core answered, to whoever asked at an older endpoint.
+fn refused(status: u16, why: &str) -> Reply {
+    Reply::text(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), why)
+}
+
+fn unavailable() -> Response<Body> {
     plain(StatusCode::SERVICE_UNAVAILABLE, "The master is busy or stopping")
 }
 

@@ -11,6 +11,7 @@ mod driver;
 mod http_api;
 pub mod jobs;
 pub mod limits;
+mod logging;
 mod operator;
 pub mod policy;
 pub mod records;
@@ -18,8 +19,10 @@ pub mod state;
 pub mod store;
 mod stream;
 mod sums;
+mod system;
 pub mod view;
 
+pub use crate::logging::LogLevel;
 pub use driver::{Config, Error, Handle, run};
 
 /// The Mesos version whose behaviour this master has.

@@ -121,16 +121,8 @@ pub fn main() -> ExitCode {
         // Whoever reads has seen enough, as in `micro nodes | head`.
         sigpipe::reset();
     }
-    let filter = EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match cli.log_format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
-    match work(cli.command) {
+    let level = start_log(quiet, cli.log_format);
+    match work(cli.command, level) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("micro: {error:#}");
@@ -139,7 +131,36 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn work(command: Command) -> Result<ExitCode> {
+/// Starts logging, as much as MICRO_LOG says, or `quiet`; what is returned changes that.
+fn start_log(quiet: &'static str, format: LogFormat) -> master::LogLevel {
+    let filter = move || EnvFilter::try_from_env("MICRO_LOG").unwrap_or_else(|_| EnvFilter::new(quiet));
+    let at = move |level| match level {
+        0 => filter(),
+        1 => EnvFilter::new("debug"),
+        _ => EnvFilter::new("trace"),
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter())
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // An error means that nothing logs any more.
+    match format {
+        LogFormat::Text => {
+            let log = log.with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            master::LogLevel::new(move |level| drop(handle.reload(at(level))))
+        }
+        LogFormat::Json => {
+            let log = log.json().flatten_event(true).with_filter_reloading();
+            let handle = log.reload_handle();
+            log.init();
+            master::LogLevel::new(move |level| drop(handle.reload(at(level))))
+        }
+    }
+}
+
+fn work(command: Command, log: master::LogLevel) -> Result<ExitCode> {
     let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match command {
         Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
@@ -149,7 +170,7 @@ fn work(command: Command) -> Result<ExitCode> {
         Command::Emulate(args) => tock::emulate(&args),
         Command::Provision(args) => tock::provision(&args),
         Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
-        Command::Master(args) => runtime()?.block_on(serve::master(args)),
+        Command::Master(args) => runtime()?.block_on(serve::master(args, log)),
         Command::Air(args) => runtime()?.block_on(serve::air(args)),
         Command::Commission(args) => keys::commission(&args),
         Command::Revoke(args) => keys::revoke(&args),

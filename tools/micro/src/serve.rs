@@ -129,7 +129,7 @@ pub struct MasterArgs {
     ping_interval: u64,
 }
 
-pub async fn master(args: MasterArgs) -> Result<ExitCode> {
+pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode> {
     let credentials = match &args.credentials {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -146,6 +146,7 @@ pub async fn master(args: MasterArgs) -> Result<ExitCode> {
         authenticate_agents: args.authenticate_agents,
         policy: args.policy,
         ping_interval: Duration::from_secs(args.ping_interval.max(1)),
+        logging: Some(log),
         ..Default::default()
     })
     .await?;

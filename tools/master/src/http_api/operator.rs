@@ -1,17 +1,16 @@
 //! `/api/v1`: calls of the operator API, as JSON or protobuf (src/master/http.cpp `Master::Http::api`).
 
-use super::{JSON, PROTOBUF, accepts, ask, media_type, plain};
+use super::{Doors, JSON, PROTOBUF, accepts, ask, documents, logging, media_type, plain};
 use crate::driver::{Answer, Request as Ask};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use libprocess::{Body, full};
-use mesos_proto::v1::master::Call;
+use mesos_proto::v1::master::{Call, Response as Document, call, response};
 use prost::Message;
-use tokio::sync::mpsc;
 
 /// Answers one request.
-pub(super) async fn call(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Response<Body> {
+pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Body> {
     if request.method() != Method::POST {
         return super::not_allowed("POST");
     }
@@ -37,17 +36,46 @@ pub(super) async fn call(request: Request<Bytes>, core: mpsc::Sender<Ask>) -> Re
         let why = format!("Expecting 'Accept' to allow '{PROTOBUF}' or '{JSON}'");
         return plain(StatusCode::NOT_ACCEPTABLE, why);
     }
-    let kind = HeaderValue::from_static(if json { JSON } else { PROTOBUF });
-    let mut response = match ask(&core, |answer| Ask::Operator { json, call: Box::new(call), answer }).await {
-        Some(Answer::Stream(subscription)) => Response::new(subscription.boxed()),
-        Some(Answer::Document(document)) if json => match mesos_proto::json::to_json(document.as_ref()) {
-            Ok(document) => Response::new(full(document.to_string())),
-            Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    let answer = match own(&call, doors) {
+        Some(answer) => answer,
+        None => match ask(&doors.core, |answer| Ask::Operator { json, call: Box::new(call), answer }).await {
+            Some(answer) => answer,
+            None => return super::unavailable(),
         },
-        Some(Answer::Document(document)) => Response::new(full(document.encode_to_vec())),
-        Some(Answer::Plain { status, reason }) => return super::refusal(status, reason),
-        None => return super::busy(),
     };
+    let body = match answer {
+        Answer::Plain { status, reason } => return super::refusal(status, reason),
+        Answer::Stream(subscription) => subscription.boxed(),
+        Answer::Document(mut document) => {
+            documents::measure(&mut document);
+            if json {
+                match mesos_proto::json::to_json(document.as_ref()) {
+                    Ok(document) => full(document.to_string()),
+                    Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+                }
+            } else {
+                full(document.encode_to_vec())
+            }
+        }
+    };
+    let mut response = Response::new(body);
+    let kind = HeaderValue::from_static(if json { JSON } else { PROTOBUF });
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Answers what is about this process and not about the core.
+fn own(call: &Call, doors: &Doors) -> Option<Answer> {
+    match call.r#type() {
+        call::Type::GetLoggingLevel => {
+            let get_logging_level = Some(response::GetLoggingLevel { level: logging::level(doors) });
+            let r#type = Some(response::Type::GetLoggingLevel as i32);
+            Some(Answer::Document(Box::new(Document { r#type, get_logging_level, ..Default::default() })))
+        }
+        // Without its field the core refuses it, as all others.
+        call::Type::SetLoggingLevel => {
+            call.set_logging_level.as_ref().map(|wanted| logging::set(wanted, doors))
+        }
+        _ => None,
+    }
 }

@@ -31,9 +31,20 @@ impl MasterCore {
     }
 
     pub(super) fn resources(&mut self, call: Call) -> Outcome {
-        let kind = call.r#type().as_str_name();
-        Err(Refusal::never(format!(
-            "{kind}: reservations and volumes are made by frameworks here, not by operators"
-        )))
+        let kind = call.r#type();
+        let agent = match kind {
+            call::Type::ReserveResources => call.reserve_resources.map(|it| it.agent_id),
+            call::Type::UnreserveResources => call.unreserve_resources.map(|it| it.agent_id),
+            call::Type::CreateVolumes => call.create_volumes.map(|it| it.agent_id),
+            call::Type::DestroyVolumes => call.destroy_volumes.map(|it| it.agent_id),
+            call::Type::GrowVolume => call.grow_volume.and_then(|it| it.agent_id),
+            _ => call.shrink_volume.and_then(|it| it.agent_id),
+        };
+        let agent = agent.ok_or_else(|| Refusal::missing(&kind.as_str_name().to_ascii_lowercase()))?;
+        if !self.agents.contains_key(&agent.value) {
+            return Err(Refusal::bad("No agent found with specified ID"));
+        }
+        let why = "reservations and volumes are made by frameworks here, not by operators";
+        Err(Refusal::never(format!("{}: {why}", kind.as_str_name())))
     }
 }

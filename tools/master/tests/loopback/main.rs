@@ -1,5 +1,6 @@
 //! The driver on loopback: a scripted libprocess agent, a scheduler that writes raw HTTP, and peers that misbehave.
 
+mod documents;
 mod maintenance;
 mod operator;
 
@@ -386,7 +387,7 @@ async fn bad_requests_get_their_status_and_the_master_goes_on() {
     assert_eq!(get(addr, "/version").await["version"], master::MESOS_VERSION);
     assert_eq!(get(addr, "/metrics/snapshot").await["master/messages_malformed"], 1.0);
     let (_, _, body) = http(addr, "GET /master/state?jsonp=cb HTTP/1.1", b"").await;
-    assert!(body.starts_with(b"cb({") && body.ends_with(b"})"));
+    assert!(body.starts_with(b"cb({") && body.ends_with(b"});"));
     let state = get(addr, "/state.json").await;
     assert_eq!(state["leader"], format!("master@{addr}"));
     assert_eq!(state["id"], master.id.as_str());

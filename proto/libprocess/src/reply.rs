@@ -1,23 +1,31 @@
-//! Requests as they are asked and replies as they go out: parameters, JSONP, compression, ranges, and the headers that
-//! let a page of the master's web UI ask.
+//! Ordinary requests as they are asked and replies as they go out: parameters, JSONP, compression, ranges
+//! (3rdparty/libprocess/src/encoder.hpp, `http::OK` with a JSONP callback). What is replied is others' affair.
 
+use crate::{Body, full, percent_decode};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::header::{self, HeaderValue};
 use http::{Request, Response, StatusCode};
-use libprocess::{Body, full};
 use serde_json::Value;
 use std::io::Write;
 
+/// Parameters looked at.
+const PARAMETERS_MAX: usize = 64;
 /// Shorter bodies are not worth compressing.
 const GZIP_MIN: usize = 512;
+/// What lets pages of other origins read a reply.
+const OPEN: [(header::HeaderName, &str); 3] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, OPTIONS"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "content-type, accept, range"),
+];
 /// Characters of a JSONP callback.
 const CALLBACK_MAX: usize = 128;
 
 /// What of a request decides the form of its reply.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub struct Asked {
     parameters: Vec<(String, String)>,
     /// The host that was called, without its port.
     pub host: Option<String>,
@@ -26,15 +34,12 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Reads a request's parameters and headers; what cannot be decoded is left out.
     pub fn of(request: &Request<Bytes>) -> Self {
         let text = |name: header::HeaderName| request.headers().get(name)?.to_str().ok();
-        let pairs = request.uri().query().unwrap_or_default().split('&').filter_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            Some((percent_decode(name)?, percent_decode(&value.replace('+', " "))?))
-        });
         let accepted = text(header::ACCEPT_ENCODING).unwrap_or_default();
         Self {
-            parameters: pairs.collect(),
+            parameters: form(request.uri().query().unwrap_or_default()),
             host: text(header::HOST).map(|host| match host.rsplit_once(':') {
                 Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
                 _ => host.to_owned(),
@@ -47,6 +52,7 @@ impl Asked {
         }
     }
 
+    /// A parameter of the query.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
@@ -57,29 +63,42 @@ impl Asked {
     }
 }
 
+/// Names and values of a query or a form, `a=1&b=2`; what cannot be decoded is left out.
+pub fn form(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('&').take(PARAMETERS_MAX).filter_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        Some((percent_decode(name)?, percent_decode(&value.replace('+', " "))?))
+    });
+    pairs.collect()
+}
+
 /// A reply before its form is settled.
-pub(super) struct Reply {
+pub struct Reply {
     status: StatusCode,
     kind: &'static str,
     body: Vec<u8>,
     allow: Option<&'static str>,
     download: Option<String>,
+    open: bool,
 }
 
 impl Reply {
     fn new(status: StatusCode, kind: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self { status, kind, body: body.into(), allow: None, download: None }
+        Self { status, kind, body: body.into(), allow: None, download: None, open: false }
     }
 
+    /// 200 and a document.
     pub fn json(value: Value) -> Self {
         Self::new(StatusCode::OK, "application/json", value.to_string())
     }
 
+    /// Words, with an end of line if there are any.
     pub fn text(status: StatusCode, text: &str) -> Self {
         let end = if text.is_empty() { "" } else { "\n" };
         Self::new(status, "text/plain; charset=utf-8", format!("{text}{end}"))
     }
 
+    /// 200 and figures in Prometheus' text form.
     pub fn prometheus(text: String) -> Self {
         Self::new(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
     }
@@ -90,25 +109,36 @@ impl Reply {
         Self { download: Some(name), ..Self::new(StatusCode::OK, "application/octet-stream", bytes) }
     }
 
+    /// A status and nothing more.
     pub fn empty(status: StatusCode) -> Self {
         Self::new(status, "text/plain; charset=utf-8", Vec::new())
     }
 
+    /// 400 and why.
     pub fn bad(why: &str) -> Self {
         Self::text(StatusCode::BAD_REQUEST, why)
     }
 
+    /// 404 and why.
     pub fn not_found(why: &str) -> Self {
         Self::text(StatusCode::NOT_FOUND, why)
     }
 
+    /// 405: the methods that there are.
     pub fn not_allowed(allow: &'static str) -> Self {
         let text = format!("only {allow} here");
         Self { allow: Some(allow), ..Self::text(StatusCode::METHOD_NOT_ALLOWED, &text) }
     }
 
-    pub fn stopping() -> Self {
-        Self::text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is stopping")
+    /// 503 and why.
+    pub fn unavailable(why: &str) -> Self {
+        Self::text(StatusCode::SERVICE_UNAVAILABLE, why)
+    }
+
+    /// Lets pages of other origins read it: an agent's figures are shown by a page that its master served.
+    pub fn for_other_origins(mut self) -> Self {
+        self.open = true;
+        self
     }
 
     /// The response. JSON becomes JSONP if a callback was asked for; a name that is no name of a function is refused,
@@ -128,15 +158,11 @@ impl Reply {
         let mut response = Response::new(());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.kind));
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            HeaderValue::from_static("GET, HEAD, POST, OPTIONS"),
-        );
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("content-type, accept, range"),
-        );
+        if self.open {
+            for (name, value) in OPEN {
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if let Some(allow) = self.allow {
             headers.insert(header::ALLOW, HeaderValue::from_static(allow));
@@ -202,11 +228,6 @@ fn parse_range(text: &str, whole: usize) -> Option<(usize, usize)> {
         (from, to) => (from.parse().ok()?, to.parse::<usize>().ok()?.min(end)),
     };
     (from <= to && from < whole).then_some((from, to))
-}
-
-/// `%28` is `(`; `None` if it is cut off or no text.
-pub(super) fn percent_decode(text: &str) -> Option<String> {
-    libprocess::percent_decode(text)
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ mod maintenance;
 mod offers;
 pub(crate) mod operations;
 mod pings;
+mod reconcile;
 mod recovery;
 mod takeover;
 mod tasks;
 mod validation;
+mod wishes;
 
 pub(crate) use validation::valid_role;
 

@@ -8,6 +8,10 @@ pub const MAX_FRAMEWORKS: usize = 10_000;
 pub const MAX_TASKS_PER_FRAMEWORK: usize = 200_000;
 /// Operations of one agent whose ends are not acknowledged.
 pub const MAX_OPERATIONS_PER_AGENT: usize = 1024;
+/// Offer constraints of one framework.
+pub const MAX_CONSTRAINTS: usize = 1024;
+/// Bytes of a regular expression in an offer constraint.
+pub const MAX_REGEX_BYTES: usize = 1024;
 /// Roles of one framework.
 pub const MAX_ROLES: usize = 64;
 /// Filters one framework may hold; beyond it a decline sets no filter.

@@ -66,6 +66,7 @@ impl Allocator {
             subscribed: false,
             suppressed: false,
             least: None,
+            wanted: None,
             filters: Filters::default(),
         })
     }

@@ -3,13 +3,14 @@
 //! (src/master/allocator/mesos/hierarchical.cpp).
 //!
 //! `group` keeps siblings in the policy's order, `tree` is the roles, `books` who holds what, `filters` what was refused,
-//! `pass` the sharing out. Pure: what is allocated is returned, and comes back by [`Allocator::recover`]. It never gives out what is not
-//! free, and asks no clock.
+//! `constraints` which agents are wanted, `pass` the sharing out. Pure: what is allocated is returned, and comes back by
+//! [`Allocator::recover`]. It never gives out what is not free, and asks no clock.
 //!
 //! As in Mesos, what a role holds of its own reservations counts in its share and what is reserved but not held does
 //! not; a role may use what is reserved for the roles above it. Unlike Mesos there is no quota.
 
 mod books;
+pub mod constraints;
 mod filters;
 mod group;
 mod pass;
@@ -20,6 +21,7 @@ pub use rules::{Abilities, RuleError, Rules};
 
 use crate::limits::{MAX_FILTERS, MAX_WEIGHTS};
 use crate::policy::Policy;
+use constraints::{Facts, Groups};
 use filters::Filters;
 use group::{Scale, Total};
 use mesos_proto::pool::Pool;
@@ -50,6 +52,8 @@ struct AgentEntry {
     used: Pool,
     active: bool,
     abilities: Abilities,
+    /// What frameworks' constraints look at.
+    facts: Facts,
     /// What was refused last, shared by the filters of all who refuse the same.
     refused: Option<Arc<Pool>>,
 }
@@ -82,6 +86,8 @@ struct Pair {
     subscribed: bool,
     suppressed: bool,
     least: Option<Vec<Scalars>>,
+    /// Which agents it wants; all if it does not say.
+    wanted: Option<Groups>,
     filters: Filters,
 }
 
@@ -176,6 +182,21 @@ impl Allocator {
         entry.total = total;
         entry.active = true;
         entry.abilities = abilities;
+    }
+
+    /// Says what constraints may look at in an agent.
+    pub fn describe_agent(&mut self, id: &str, facts: Facts) {
+        if let Some(entry) = self.agents.get_mut(id) {
+            entry.facts = facts;
+        }
+    }
+
+    /// Replaces the constraints of a framework's roles: those that are not named want all agents.
+    pub fn constrain(&mut self, id: &str, mut wanted: BTreeMap<String, Groups>) {
+        let framework = self.by_id.get(id).map(|number| &self.frameworks[*number]);
+        for (role, pair) in framework.into_iter().flat_map(|framework| &framework.pairs) {
+            self.pairs[*pair].wanted = wanted.remove(role);
+        }
     }
 
     /// Replaces an agent's total; what is used of it stays used.

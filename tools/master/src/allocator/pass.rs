@@ -143,6 +143,7 @@ impl Allocator {
                 if portion.pool.is_empty()
                     || !framework.can_use(entry)
                     || !pair.least.as_ref().map_or(portion.enough, |own| is_enough(&portion.quantities, own))
+                    || pair.wanted.as_ref().is_some_and(|wanted| !wanted.allow(&entry.facts))
                     || pair.filters.refuse(entry.number, &portion.pool, known, now_ms)
                 {
                     continue;

@@ -5,6 +5,7 @@ use super::conversion::with_checkpointed;
 use super::loss::Loss;
 use super::{MasterCore, Output, Timer, valid_id};
 use crate::allocator::Abilities;
+use crate::allocator::constraints::Facts;
 use crate::limits::MAX_AGENTS;
 use crate::state::Agent;
 use libprocess::Upid;
@@ -111,6 +112,7 @@ impl MasterCore {
             offers: BTreeSet::new(),
         };
         self.allocator.add_agent(&id, agent.total.clone(), abilities(&agent));
+        self.allocator.describe_agent(&id, Facts::of(&agent.info));
         self.by_observer.insert(observer, id.clone());
         self.index(&id, &pid);
         self.timers.insert((self.now_ms + self.config.ping_interval_ms, Timer::Ping(observer)));

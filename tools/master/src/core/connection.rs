@@ -33,7 +33,7 @@ impl MasterCore {
         framework.active = true;
         framework.failover_ms = None;
         if let Some(old) = old.filter(|old| *old != link) {
-            self.forget_link(&old);
+            self.forget_link(&old, id);
             if was_connected {
                 self.dismiss(&old, "Framework failed over");
             }
@@ -75,11 +75,14 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn forget_link(&mut self, link: &Link) {
+    /// A framework is no longer found by this link. Another may have come to be.
+    pub(super) fn forget_link(&mut self, link: &Link, id: &str) {
         match link {
-            Link::Http(stream) => self.by_stream.remove(stream),
-            Link::Driver(pid) => self.by_driver.remove(pid),
-        };
+            Link::Http(stream) => {
+                self.by_stream.remove(stream);
+            }
+            Link::Driver(pid) => self.by_driver.retain(|known, owner| known != pid || owner != id),
+        }
     }
 
     /// Says an error and ends a stream. A driver stops by itself when it hears one.

@@ -1,16 +1,15 @@
 //! Frameworks: subscription, failover, update, removal (src/master/master.cpp `subscribe`, `updateFramework`,
 //! `removeFramework`).
 
+use super::wishes::Wishes;
 use super::{Completed, MasterCore, Output, valid_id, validation};
-use crate::allocator::Abilities;
 use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_FRAMEWORKS, MAX_ROLES};
 use crate::state::{Framework, Link};
 use libprocess::Upid;
 use mesos_proto::internal::{ShutdownFrameworkMessage, UpdateFrameworkMessage};
-use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo, framework_info};
+use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo};
 use mesos_proto::pool::UNRESERVED;
 use mesos_proto::recast;
-use mesos_proto::resources::Scalars;
 use mesos_proto::v1::scheduler::{OfferConstraints, call};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -28,7 +27,7 @@ impl MasterCore {
         arrival: Arrival,
         mut info: FrameworkInfo,
         suppressed: Vec<String>,
-        _constraints: Option<OfferConstraints>,
+        constraints: Option<OfferConstraints>,
     ) {
         let (link, force) = match arrival {
             Arrival::Http { request, stream } => {
@@ -43,11 +42,17 @@ impl MasterCore {
         {
             return self.refuse_framework(&link, &info, &why);
         }
-        if let Err(why) = self.may_subscribe(given.as_deref(), &info, &suppressed) {
-            return self.refuse_framework(&link, &info, &why);
-        }
+        let wishes = match self.may_subscribe(given.as_deref(), &info) {
+            Ok(()) => Wishes::read(&info, suppressed, constraints.as_ref()),
+            Err(why) => Err(why),
+        };
+        let wishes = match wishes {
+            Ok(wishes) => wishes,
+            Err(why) => return self.refuse_framework(&link, &info, &why),
+        };
         if let Link::Driver(pid) = &link
             && let Some(known) = self.by_driver.get(pid).cloned()
+            && self.frameworks.get(&known).is_some_and(|framework| framework.connected)
         {
             match &given {
                 None => return self.say_registered(&known, true),
@@ -73,7 +78,7 @@ impl MasterCore {
                 Some(!framework.recovered())
             }
         };
-        self.admit_framework(&id, info, &suppressed, link, known, force);
+        self.admit_framework(&id, info, wishes, link, known, force);
     }
 
     /// `known`: none if the framework is new, else whether it has been here since this master started.
@@ -81,7 +86,7 @@ impl MasterCore {
         &mut self,
         id: &str,
         info: FrameworkInfo,
-        suppressed: &[String],
+        wishes: Wishes,
         link: Link,
         known: Option<bool>,
         force: bool,
@@ -104,7 +109,7 @@ impl MasterCore {
             }
         }
         self.connect(id, link.clone());
-        self.tell_allocator(id, suppressed);
+        self.tell_allocator(id, wishes);
         // What it refused before it went away says nothing about now.
         self.allocator.set_framework_active(id, false);
         self.allocator.set_framework_active(id, true);
@@ -143,17 +148,11 @@ impl MasterCore {
         }
     }
 
-    fn may_subscribe(
-        &self,
-        id: Option<&str>,
-        info: &FrameworkInfo,
-        suppressed: &[String],
-    ) -> Result<(), String> {
+    fn may_subscribe(&self, id: Option<&str>, info: &FrameworkInfo) -> Result<(), String> {
         validation::framework_info(info)?;
         if id.is_some_and(|id| self.completed.iter().any(|done| done.id == id)) {
             return Err("Framework has been removed".into());
         }
-        validation::suppressed(&validation::roles_of(info), suppressed)?;
         if id.is_none_or(|id| !self.frameworks.contains_key(id)) && self.frameworks.len() >= MAX_FRAMEWORKS {
             return Err("too many frameworks; tear one down first".into());
         }
@@ -168,11 +167,11 @@ impl MasterCore {
         let Some(framework) = self.frameworks.get(id) else { return Err("Framework cannot be found".into()) };
         validation::framework_update(&framework.info, &info)
             .map_err(|why| format!("FrameworkInfo update is not valid: {why}"))?;
-        validation::suppressed(&validation::roles_of(&info), &update.suppressed_roles)
+        let wishes = Wishes::read(&info, update.suppressed_roles, update.offer_constraints.as_ref())
             .map_err(|why| format!("'UpdateFramework' call is not valid: {why}"))?;
         let changed = framework.info != info;
         self.change_framework(id, info);
-        self.tell_allocator(id, &update.suppressed_roles);
+        self.tell_allocator(id, wishes);
         if changed {
             self.watch_framework_updated(id);
             self.tell_agents(id);
@@ -197,31 +196,6 @@ impl MasterCore {
         }
     }
 
-    pub(super) fn revive(&mut self, id: &str, roles: &[String]) {
-        if self.own_roles(id, roles) {
-            self.allocator.revive(id, roles);
-            self.dirty.extend(self.agents.keys().cloned());
-        }
-    }
-
-    pub(super) fn suppress(&mut self, id: &str, roles: &[String]) {
-        if self.own_roles(id, roles) {
-            self.allocator.suppress(id, roles);
-        }
-    }
-
-    /// True if all of these are roles of the framework; else the call is dropped, as Mesos drops it.
-    fn own_roles(&mut self, id: &str, roles: &[String]) -> bool {
-        let known = self.frameworks.get(id).map(|framework| &framework.roles);
-        let alien = roles.iter().find(|role| !known.is_some_and(|known| known.contains(*role)));
-        if let Some(role) = alien {
-            let why = validation::valid_role(role).err().unwrap_or("not one of the framework's roles".into());
-            tracing::warn!(framework = id, role, why, "call for a role dropped");
-            self.count("scheduler_calls_dropped");
-        }
-        alien.is_none()
-    }
-
     /// A framework that an agent reports; it may come back.
     pub(super) fn recover_framework(&mut self, id: &str, info: &FrameworkInfo) {
         let known = self.frameworks.contains_key(id) || self.completed.iter().any(|done| done.id == id);
@@ -235,7 +209,7 @@ impl MasterCore {
         tracing::info!(framework = id, name = info.name, "framework recovered from an agent");
         self.insert_framework(id, info.clone());
         self.keep_framework(id);
-        self.tell_allocator(id, &[]);
+        self.tell_allocator(id, Wishes::default());
         self.await_failover(id);
         self.watch_framework_added(id);
     }
@@ -257,30 +231,6 @@ impl MasterCore {
             offers: BTreeSet::new(),
         };
         self.frameworks.insert(id.to_owned(), framework);
-    }
-
-    pub(super) fn tell_allocator(&mut self, id: &str, suppressed: &[String]) {
-        let Some(framework) = self.frameworks.get(id) else { return };
-        let abilities = Abilities {
-            multi_role: framework.has(framework_info::capability::Type::MultiRole),
-            refinement: framework.has(framework_info::capability::Type::ReservationRefinement),
-            gpus: framework.has(framework_info::capability::Type::GpuResources),
-            ..Abilities::default()
-        };
-        let mut least = BTreeMap::new();
-        for (role, filters) in &framework.info.offer_filters {
-            let Some(alternatives) = &filters.min_allocatable_resources else { continue };
-            let alternatives: Vec<_> = alternatives
-                .quantities
-                .iter()
-                .map(|all| {
-                    Scalars::from_amounts(all.quantities.iter().map(|(name, v)| (name.as_str(), v.value)))
-                })
-                .collect();
-            least.insert(role.clone(), alternatives);
-        }
-        let suppressed = suppressed.iter().cloned().collect();
-        self.allocator.add_framework(id, framework.roles.clone(), suppressed, abilities, least);
     }
 
     /// Agents that run something of a framework learn that it changed, and send again what is not acknowledged.
@@ -337,7 +287,7 @@ impl MasterCore {
         self.allocator.remove_framework(id);
         self.disown_operations(id);
         if let Some(link) = framework.link {
-            self.forget_link(&link);
+            self.forget_link(&link, id);
             if let Link::Http(stream) = link {
                 self.outputs.push(Output::Close { stream });
             }

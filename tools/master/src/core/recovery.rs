@@ -1,6 +1,7 @@
 //! What outlives the master: its id, the numbers it has given, and who was here. Says what to keep, and takes it up
 //! again after a restart. It never gives a number twice.
 
+use super::wishes::Wishes;
 use super::{Completed, MasterCore, Timer};
 use crate::records::{AgentRecord, CompletedRecord, FrameworkRecord};
 use crate::store::{Records, Table, Unreadable, delete, of_kind, put};
@@ -66,7 +67,7 @@ impl MasterCore {
             if let Some(framework) = self.frameworks.get_mut(&id) {
                 framework.registered_ms = record.registered_ms;
             }
-            self.tell_allocator(&id, &[]);
+            self.tell_allocator(&id, Wishes::default());
             self.await_failover(&id);
         }
         let mut completed: Vec<_> = of_kind::<CompletedRecord>(records, Table::Completed)?

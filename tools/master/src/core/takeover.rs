@@ -3,6 +3,7 @@
 
 use super::agents::abilities;
 use super::{MasterCore, valid_id};
+use crate::allocator::constraints::Facts;
 use crate::limits::MAX_TASKS_PER_FRAMEWORK;
 use crate::state::{Executor, TaskRecord, is_terminal};
 use libprocess::Upid;
@@ -34,6 +35,7 @@ impl MasterCore {
         agent.removal_ms = None;
         agent.total = total.clone();
         let abilities = abilities(agent);
+        let facts = Facts::of(&agent.info);
         if changed {
             self.keep_agent(id);
         }
@@ -41,6 +43,7 @@ impl MasterCore {
         self.index(id, from);
         self.rescind_agent(id);
         self.allocator.add_agent(id, total, abilities);
+        self.allocator.describe_agent(id, facts);
         self.recover_from(id, message, None);
 
         let there: BTreeSet<(&str, &str)> = message

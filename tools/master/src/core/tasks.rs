@@ -1,5 +1,5 @@
-//! Tasks after their launch: status updates, acknowledgements, kills, reconciliation, executors' messages
-//! (src/master/master.cpp `statusUpdate`, `acknowledge`, `kill`, `_reconcileTasks`).
+//! Tasks after their launch: status updates, acknowledgements, kills, executors' messages
+//! (src/master/master.cpp `statusUpdate`, `acknowledge`, `kill`).
 
 use super::MasterCore;
 use crate::state::is_terminal;
@@ -8,9 +8,7 @@ use mesos_proto::internal::{
     ExecutorToFrameworkMessage, ExitedExecutorMessage, FrameworkToExecutorMessage, KillTaskMessage,
     ShutdownExecutorMessage, StatusUpdateAcknowledgementMessage, StatusUpdateMessage,
 };
-use mesos_proto::mesos::{
-    ExecutorId, FrameworkId, SlaveId, TaskId, TaskState, TaskStatus, framework_info, task_status,
-};
+use mesos_proto::mesos::{ExecutorId, FrameworkId, SlaveId, TaskId, TaskState, TaskStatus};
 use mesos_proto::pool::Pool;
 use mesos_proto::recast;
 use mesos_proto::v1::scheduler::{Event, call, event};
@@ -120,9 +118,13 @@ impl MasterCore {
             return self.count("acknowledgements_dropped");
         };
         let record = self.frameworks.get(framework).and_then(|framework| framework.tasks.get(&task));
+        let record = record.filter(|record| record.task.slave_id.value == agent);
+        if record.is_some_and(|record| record.task.status_update_state.is_none()) {
+            // Of an update that this master has not passed on.
+            return self.count("acknowledgements_dropped");
+        }
         let over = record.is_some_and(|record| {
-            record.task.slave_id.value == agent
-                && record.task.status_update_uuid.as_ref() == Some(&uuid)
+            record.task.status_update_uuid.as_ref() == Some(&uuid)
                 && record
                     .task
                     .status_update_state
@@ -154,12 +156,16 @@ impl MasterCore {
             let agent = kill.agent_id.map(|id| id.value);
             return self.reconcile_one(framework, &task, agent.as_deref());
         };
+        let agent = record.task.slave_id.value.clone();
+        if kill.agent_id.is_some_and(|id| id.value != agent) {
+            tracing::warn!(framework, task, "kill of a task of another agent, dropped");
+            return self.count("kills_dropped");
+        }
         let message = KillTaskMessage {
             framework_id: FrameworkId { value: framework.to_owned() },
             task_id: TaskId { value: task },
             kill_policy: kill.kill_policy.and_then(|policy| recast(&policy).ok()),
         };
-        let agent = record.task.slave_id.value.clone();
         if self.agents.get(&agent).is_some_and(|agent| agent.connected) {
             let Some(pid) = self.connected(&agent) else { return };
             self.send(&pid, &message);
@@ -215,8 +221,10 @@ impl MasterCore {
             return self.count("messages_from_wrong_sender");
         }
         let key = (message.framework_id.value.clone(), message.executor_id.value.clone());
-        // With one executor or none known, the framework is told all the same: it was launched there.
-        self.drop_executor(&agent, &key);
+        if !self.drop_executor(&agent, &key) {
+            tracing::warn!(agent, executor = key.1, "an executor ended that was not known");
+            return self.count("exited_executors_unknown");
+        }
         let event = Event {
             r#type: Some(event::Type::Failure as i32),
             failure: Some(event::Failure {
@@ -227,82 +235,5 @@ impl MasterCore {
             ..Default::default()
         };
         self.event(&message.framework_id.value, event);
-    }
-
-    pub(super) fn reconcile(&mut self, framework: &str, reconcile: call::Reconcile) {
-        if !reconcile.tasks.is_empty() {
-            for task in reconcile.tasks {
-                let agent = task.agent_id.map(|id| id.value);
-                self.reconcile_one(framework, &task.task_id.value, agent.as_deref());
-            }
-            return;
-        }
-        // Implicit: everything that is not over.
-        let Some(owner) = self.frameworks.get(framework) else { return };
-        let tasks: Vec<_> = owner
-            .tasks
-            .iter()
-            .filter(|(_, record)| !is_terminal(record.task.state()))
-            .map(|(id, _)| id.clone())
-            .collect();
-        let unreachable: Vec<_> = owner.unreachable.keys().cloned().collect();
-        for task in tasks.iter().chain(&unreachable) {
-            self.reconcile_one(framework, task, None);
-        }
-    }
-
-    /// Tells a framework what is known of a task.
-    fn reconcile_one(&mut self, framework: &str, task: &str, agent: Option<&str>) {
-        let Some(owner) = self.frameworks.get(framework) else { return };
-        let aware = owner.has(framework_info::capability::Type::PartitionAware);
-        let mut executor = None;
-        let (state, agent, why) = if let Some(record) = owner.tasks.get(task) {
-            // As far as the framework has been told, not as far as it is: the updates follow.
-            let told = record.task.status_update_state.and_then(|state| TaskState::try_from(state).ok());
-            executor = record.task.executor_id.clone();
-            let agent = Some(record.task.slave_id.value.clone());
-            (told.unwrap_or(record.task.state()), agent, "Reconciliation: Latest task state")
-        } else if let Some(agent) = owner.unreachable.get(task) {
-            let why = "Reconciliation: Task is unreachable";
-            (TaskState::TaskUnreachable, Some(agent.clone()), why)
-        } else {
-            // Its agent may still come back with it. Without an agent's name it may be on any of those; Mesos says
-            // TASK_UNKNOWN then, which a framework may take for the end of a task that runs.
-            if agent.map_or(!self.recovered.is_empty(), |agent| self.recovered.contains_key(agent)) {
-                return;
-            }
-            let given = agent.map(str::to_owned);
-            match agent {
-                Some(agent) if self.agents.contains_key(agent) => {
-                    (TaskState::TaskGone, given, "Reconciliation: Task is unknown to the agent")
-                }
-                Some(agent) if self.gone.contains(agent) => (
-                    TaskState::TaskGoneByOperator,
-                    given,
-                    "Reconciliation: Task's agent has been marked gone",
-                ),
-                Some(agent) if self.unreachable.contains(agent) => {
-                    (TaskState::TaskUnreachable, given, "Reconciliation: Task is unreachable")
-                }
-                _ => (TaskState::TaskUnknown, given, "Reconciliation: Task is unknown"),
-            }
-        };
-        let state = match state {
-            TaskState::TaskGone
-            | TaskState::TaskGoneByOperator
-            | TaskState::TaskUnreachable
-            | TaskState::TaskUnknown
-                if !aware =>
-            {
-                TaskState::TaskLost
-            }
-            other => other,
-        };
-        let mut status = self.master_status(task, state, agent.as_deref(), why);
-        let since_ms = agent.as_deref().and_then(|agent| self.unreachable.since(agent));
-        status.unreachable_time = since_ms.map(super::loss::time);
-        status.reason = Some(task_status::Reason::Reconciliation as i32);
-        status.executor_id = executor;
-        self.update_event(framework, &status);
     }
 }

@@ -17,18 +17,26 @@ proptest! {
     /// Whatever bytes come as whatever message, to whomever: no panic, and the agent that was there is still there.
     #[test]
     fn hostile_messages_disturb_nobody(
-        inputs in proptest::collection::vec((0usize..12, proptest::collection::vec(any::<u8>(), 0..80), any::<bool>()), 1..30)
+        inputs in proptest::collection::vec((0usize..28, proptest::collection::vec(any::<u8>(), 0..80), any::<bool>()), 1..30)
     ) {
         let (mut world, agent, _) = running();
         let names = ["RegisterSlaveMessage", "ReregisterSlaveMessage", "UnregisterSlaveMessage",
             "UpdateSlaveMessage", "StatusUpdateMessage", "ExitedExecutorMessage", "ExecutorToFrameworkMessage",
-            "PongSlaveMessage", "Nonsense", "", "RunTaskMessage", "ShutdownMessage"];
+            "PongSlaveMessage", "Nonsense", "", "RunTaskMessage", "ShutdownMessage", "RegisterFrameworkMessage",
+            "ReregisterFrameworkMessage", "UnregisterFrameworkMessage", "DeactivateFrameworkMessage",
+            "ResourceRequestMessage", "LaunchTasksMessage", "ReviveOffersMessage", "KillTaskMessage",
+            "StatusUpdateAcknowledgementMessage", "FrameworkToExecutorMessage", "ReconcileTasksMessage",
+            "UpdateOperationStatusMessage", "AuthenticateMessage", "ReconcileOperationsMessage",
+            "ApplyOperationMessage", "mesos.scheduler.Call"];
         for (name, body, observer) in inputs {
             let to = if observer { "slave-observer(1)" } else { "master" };
             world.input(Input::Message(Libprocess {
                 from: Some(pid(66)),
                 to: to.into(),
-                name: format!("mesos.internal.{}", names[name]),
+                name: match names[name] {
+                    call if call.starts_with("mesos.") => call.into(),
+                    name => format!("mesos.internal.{name}"),
+                },
                 body: body.into(),
             }));
         }

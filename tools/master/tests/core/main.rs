@@ -4,6 +4,7 @@ mod agents;
 mod drivers;
 mod frameworks;
 mod hostile;
+mod launches;
 mod maintenance;
 mod offers;
 mod operations;

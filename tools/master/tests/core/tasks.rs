@@ -135,7 +135,15 @@ fn reconciliation_says_what_is_known() {
 
 #[test]
 fn messages_and_failures_of_executors() {
-    let (mut world, agent, fw) = running();
+    let (mut world, agent, fw, offer) = ready();
+    let executor = mesos::ExecutorInfo {
+        executor_id: ExecutorId { value: "e".into() },
+        command: Some(mesos::CommandInfo::default()),
+        ..Default::default()
+    };
+    let own = TaskInfo { command: None, executor: Some(executor), ..task("t", &agent, 1.0, 32.0) };
+    world.launch(&fw, &offer, vec![own]);
+    world.events.clear();
     let message = ExecutorToFrameworkMessage {
         slave_id: SlaveId { value: agent.clone() },
         framework_id: FrameworkId { value: fw.0.clone() },

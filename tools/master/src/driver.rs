@@ -5,7 +5,9 @@ use crate::allocator::Rules;
 pub use crate::config::{Config, Error};
 use crate::core::{CoreConfig, Input, MasterCore, Output};
 use crate::http_api::{self, Doors};
+use crate::jobs;
 use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
+use crate::local::Local;
 use crate::policy;
 use crate::store::{Commit, Nowhere, Records as Kept, Store, StoreError, Table, Write};
 use crate::stream::{Records, Subscription};
@@ -16,7 +18,7 @@ use mesos_proto::v1::master as operator;
 use mesos_proto::v1::scheduler::Call;
 use prost::{Message, Name};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,6 +68,7 @@ impl Handle {
 pub(crate) enum Request {
     Call { stream: Option<String>, json: bool, call: Box<Call>, answer: oneshot::Sender<Answer> },
     Operator { json: bool, call: Box<operator::Call>, answer: oneshot::Sender<Answer> },
+    Jobs { request: jobs::Request, answer: oneshot::Sender<jobs::Reply> },
     View { view: View, answer: oneshot::Sender<Value> },
 }
 
@@ -155,8 +158,10 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
     let (stop, stopped) = oneshot::channel();
     let (closed, closings) = mpsc::unbounded_channel();
     let ending = transport.ending();
+    let core = MasterCore::restore(core_config, policy, rules, &records, now_ms())?;
     let mut driver = Driver {
-        core: MasterCore::restore(core_config, policy, rules, &records, now_ms())?,
+        local: Local::new(core.id(), config.state.is_some(), &records, now_ms())?,
+        core,
         store,
         transport,
         subscribers: HashMap::new(),
@@ -192,6 +197,7 @@ fn now_ms() -> u64 {
 
 struct Driver {
     core: MasterCore,
+    local: Local,
     store: Box<dyn Commit<Table>>,
     transport: Transport,
     subscribers: HashMap<String, Subscriber>,
@@ -209,7 +215,8 @@ impl Driver {
         mut stopped: oneshot::Receiver<()>,
     ) -> Result<(), StoreError> {
         loop {
-            let wait = Duration::from_millis(self.core.next_wakeup_ms().saturating_sub(now_ms()).max(1));
+            let next = self.core.next_wakeup_ms().min(self.local.next_wakeup_ms());
+            let wait = Duration::from_millis(next.saturating_sub(now_ms()).max(1));
             tokio::select! {
                 _ = &mut stopped => return Ok(()),
                 Some(stream) = closings.recv() => {
@@ -250,24 +257,35 @@ impl Driver {
                 let fresh = uuid::Uuid::new_v4().to_string();
                 self.step([Input::Operator { request: number, fresh, call }])?;
             }
+            Request::Jobs { request, answer } => {
+                self.local.ask(request, answer);
+                self.step([Input::Tick])?;
+            }
         }
         // Every call is answered at once; should one not be, its connection must not wait for ever.
         self.pending.remove(&number);
         Ok(())
     }
 
-    /// Gives the core inputs, commits what it wants kept, and only then does what else it says. After an error nothing
-    /// of the step has been promised to anybody.
+    /// Gives the core inputs, commits what it and the jobs want kept, and only then does what else they say. After an
+    /// error nothing of the step has been promised to anybody.
     fn step(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), StoreError> {
-        let mut inputs: Vec<Input> = inputs.into_iter().collect();
+        let mut inputs: VecDeque<Input> = inputs.into_iter().collect();
         while !inputs.is_empty() {
-            let mut writes = Vec::new();
-            let mut rest = Vec::new();
-            for input in inputs.drain(..) {
+            let (mut writes, mut rest, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+            while let Some(input) = inputs.pop_front() {
                 for output in self.core.handle(input, now_ms()) {
                     match output {
                         Output::Write(write) => writes.push(write),
-                        other => rest.push(other),
+                        other => rest.extend(self.local.take(other)),
+                    }
+                }
+                for output in self.local.turn(now_ms()) {
+                    match output {
+                        jobs::Output::Write(write) => writes.push(write),
+                        jobs::Output::Call(call) => inputs.push_back(self.local.call(call)),
+                        jobs::Output::Reply(number, reply) => answers.push((number, reply)),
+                        jobs::Output::News(news) => tracing::debug!(job = news.job, "{}", news.text),
                     }
                 }
             }
@@ -276,6 +294,7 @@ impl Driver {
                 let lost = self.perform(output);
                 inputs.extend(lost.into_iter().map(|stream| Input::Closed { stream }));
             }
+            answers.into_iter().for_each(|(number, reply)| self.local.answer(number, reply));
         }
         Ok(())
     }

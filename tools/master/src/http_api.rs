@@ -2,6 +2,7 @@
 
 mod changes;
 mod documents;
+mod jobs;
 mod logging;
 mod operator;
 
@@ -32,6 +33,9 @@ pub(crate) async fn answer(request: Request<Bytes>, doors: &Doors) -> Response<B
     let path = request.uri().path();
     let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let path = path.trim_end_matches('/').to_owned();
+    if let Some(rest) = path.strip_prefix("/jobs").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        return jobs::answer(rest, request, &doors.core).await;
+    }
     match path.as_str() {
         // The alias is what pymesos' operator driver calls.
         "/api/v1" | "/api/v1/operator" => return operator::call(request, doors).await,

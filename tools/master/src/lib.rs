@@ -11,6 +11,7 @@ mod driver;
 mod http_api;
 pub mod jobs;
 pub mod limits;
+mod local;
 mod logging;
 mod operator;
 pub mod policy;

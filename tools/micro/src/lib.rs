@@ -1,7 +1,7 @@
 //! The operator's command: a demo of everything, each part by itself, and questions to a running system.
 //!
 //! Exit status 0 is success, 1 a failure said on standard error, 2 a command line that makes no sense; `run` exits
-//! with 3 if the task did not finish well, and `check` with 1 if the image would not run.
+//! with 3 if the task did not finish well, `job` also with 4 if there is no such job, and `check` with 1 if the image would not run.
 
 mod ask;
 mod bench;
@@ -9,6 +9,7 @@ mod check;
 mod demo;
 mod gateway;
 mod image;
+mod job;
 mod keys;
 mod run;
 mod serve;
@@ -75,6 +76,9 @@ enum Command {
     Check(check::CheckArgs),
     /// End a task
     Kill(run::KillArgs),
+    /// Jobs of the embedded master: submit, list, show, end. Exit status 3: it failed (--wait), 4: no such job
+    #[command(subcommand)]
+    Job(job::JobCommand),
     /// Build what a board runs, or native tasks for it
     Image(image::ImageArgs),
     /// Sign images, and check signatures
@@ -182,5 +186,6 @@ fn work(command: Command, log: master::LogLevel) -> Result<ExitCode> {
         Command::Image(args) => image::image(&args),
         Command::Task(command) => task::task(command),
         Command::Kill(args) => runtime()?.block_on(run::kill(args)),
+        Command::Job(command) => job::job(command),
     }
 }

@@ -44,7 +44,8 @@ impl Subscription {
 
     pub fn next_wakeup_ms(&self) -> u64 {
         let retry = if self.link == Link::Off && self.retry_ms > 0 { self.retry_ms } else { u64::MAX };
-        let revive = if self.stale.is_empty() { u64::MAX } else { self.revived_ms + REVIVE_GAP_MS };
+        let waits = self.link == Link::On && !self.stale.is_empty();
+        let revive = if waits { self.revived_ms + REVIVE_GAP_MS } else { u64::MAX };
         retry.min(revive).min(self.reconcile_ms.unwrap_or(u64::MAX))
     }
 }
@@ -98,6 +99,7 @@ impl Jobs {
         let mut roles: BTreeSet<String> = self.roles.keys().cloned().collect();
         if roles.is_empty() {
             if self.subscription.link == Link::Off {
+                self.subscription.retry_ms = 0;
                 return;
             }
             // A framework has a role.

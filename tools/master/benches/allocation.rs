@@ -133,9 +133,14 @@ fn declined(size: &Size) {
             allocator.filter(&grant.framework, &grant.role, &grant.agent, grant.resources, u64::MAX);
         }
     }
+    // Somebody new might want something: everything is looked at again.
+    allocator.add_framework("new", BTreeSet::new(), BTreeSet::new(), able(), BTreeMap::new());
     let start = Watch::start();
     assert!(allocator.allocate(ids(&agents), 0).is_empty());
     size.show("all declined by all, one pass", size.agents, start.elapsed());
+    let start = Watch::start();
+    assert!(allocator.allocate(ids(&agents), 0).is_empty());
+    size.show("all declined by all, the next pass", size.agents, start.elapsed());
 }
 
 fn main() {

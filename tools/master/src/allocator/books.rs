@@ -32,6 +32,7 @@ impl Allocator {
     pub(super) fn book_agent(&mut self, agent: &str, change: impl FnOnce(&mut Pool)) {
         if let Some(entry) = self.agents.get_mut(agent) {
             change(&mut entry.used);
+            entry.unwanted = None;
         }
     }
 
@@ -84,7 +85,9 @@ impl Allocator {
         let Pair { framework, node, slot, subscribed, suppressed, .. } = self.pairs[number];
         if subscribed || !self.tree.held(node, slot).is_empty() {
             let active = self.frameworks[framework].active && subscribed && !suppressed;
-            return self.tree.set_active(node, slot, active, scale);
+            let news = self.tree.set_active(node, slot, active, scale);
+            self.wishes += u64::from(news && active);
+            return;
         }
         self.frameworks[framework].pairs.retain(|_, pair| *pair != number);
         self.tree.remove_client(node, slot, scale);

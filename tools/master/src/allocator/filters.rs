@@ -41,15 +41,22 @@ impl Filters {
         self.count += filters.len();
     }
 
-    /// True if `usable` of this agent is all of something refused. `known` saves the comparison with what is refused
+    /// Until when at least `usable` of this agent, or less, is refused. `known` saves the comparison with what is refused
     /// most: whether that has all of it.
-    pub fn refuse(&self, agent: u64, usable: &Pool, known: Option<(&Arc<Pool>, bool)>, now_ms: u64) -> bool {
+    pub fn refuse(
+        &self,
+        agent: u64,
+        usable: &Pool,
+        known: Option<(&Arc<Pool>, bool)>,
+        now_ms: u64,
+    ) -> Option<u64> {
         let covers = |filter: &Filter| match known {
             Some((refused, covers)) if Arc::ptr_eq(refused, &filter.refused) => covers,
             _ => filter.refused.contains(usable),
         };
         let filters = self.agents.get(&agent).map_or(&[][..], Vec::as_slice);
-        filters.iter().any(|filter| filter.until_ms > now_ms && covers(filter))
+        let refuses = |filter: &&Filter| filter.until_ms > now_ms && covers(filter);
+        filters.iter().find(refuses).map(|filter| filter.until_ms)
     }
 
     /// Forgets what is over.
@@ -94,10 +101,10 @@ mod tests {
         // A shorter one leaves the longer one of less in force.
         filters.add(1, cpus(3.0), 50);
         assert_eq!(filters.len(), 2);
-        assert!(filters.refuse(1, &cpus(3.0), None, 49));
-        assert!(!filters.refuse(1, &cpus(3.0), None, 50));
-        assert!(filters.refuse(1, &cpus(2.0), None, 99));
-        assert!(!filters.refuse(2, &cpus(2.0), None, 0));
+        assert!(filters.refuse(1, &cpus(3.0), None, 49).is_some());
+        assert_eq!(filters.refuse(1, &cpus(3.0), None, 50), None);
+        assert!(filters.refuse(1, &cpus(2.0), None, 99).is_some());
+        assert_eq!(filters.refuse(2, &cpus(2.0), None, 0), None);
         filters.expire(50);
         assert_eq!(filters.len(), 1);
         filters.remove_agent(1);
@@ -113,8 +120,8 @@ mod tests {
             filters.add(1, cpus((many - number) as f64), 1000 + number);
         }
         assert_eq!(filters.len(), MAX_FILTERS_PER_AGENT);
-        assert!(filters.refuse(1, &cpus(1.0), None, 1000 + many - 2));
-        assert!(!filters.refuse(1, &cpus(many as f64), None, 0));
+        assert!(filters.refuse(1, &cpus(1.0), None, 1000 + many - 2).is_some());
+        assert_eq!(filters.refuse(1, &cpus(many as f64), None, 0), None);
     }
 
     #[test]
@@ -122,7 +129,7 @@ mod tests {
         let mut filters = Filters::default();
         let refused = cpus(1.0);
         filters.add(1, refused.clone(), 100);
-        assert!(!filters.refuse(1, &cpus(1.0), Some((&refused, false)), 0));
-        assert!(filters.refuse(1, &cpus(1.0), Some((&cpus(9.0), false)), 0));
+        assert_eq!(filters.refuse(1, &cpus(1.0), Some((&refused, false)), 0), None);
+        assert!(filters.refuse(1, &cpus(1.0), Some((&cpus(9.0), false)), 0).is_some());
     }
 }

@@ -56,6 +56,17 @@ struct AgentEntry {
     facts: Facts,
     /// What was refused last, shared by the filters of all who refuse the same.
     refused: Option<Arc<Pool>>,
+    /// Nobody wanted what is free; forgotten when anything of the agent changes.
+    unwanted: Option<Unwanted>,
+}
+
+/// How long it is sure that a pass over an agent, which found no taker, would find none again.
+#[derive(Clone, Copy, Debug)]
+struct Unwanted {
+    /// The allocator's `wishes` at that time.
+    wishes: u64,
+    /// When the first filter ends that kept somebody from it.
+    until_ms: u64,
 }
 
 #[derive(Debug, Default)]
@@ -102,6 +113,8 @@ pub struct Allocator {
     by_id: HashMap<String, usize>,
     pairs: Slab<Pair>,
     tree: Tree,
+    /// How often somebody began to want more than before.
+    wishes: u64,
     random: u64,
 }
 
@@ -129,6 +142,7 @@ impl Allocator {
             by_id: HashMap::new(),
             pairs: Slab::new(),
             tree,
+            wishes: 0,
             random: seed | 1,
         }
     }
@@ -180,6 +194,7 @@ impl Allocator {
         let Some(entry) = self.agents.get_mut(id) else { return };
         self.total.replace(&entry.total.quantities(), &total.quantities());
         entry.total = total;
+        entry.unwanted = None;
         entry.active = true;
         entry.abilities = abilities;
     }
@@ -188,11 +203,13 @@ impl Allocator {
     pub fn describe_agent(&mut self, id: &str, facts: Facts) {
         if let Some(entry) = self.agents.get_mut(id) {
             entry.facts = facts;
+            entry.unwanted = None;
         }
     }
 
     /// Replaces the constraints of a framework's roles: those that are not named want all agents.
     pub fn constrain(&mut self, id: &str, mut wanted: BTreeMap<String, Groups>) {
+        self.wishes += 1;
         let framework = self.by_id.get(id).map(|number| &self.frameworks[*number]);
         for (role, pair) in framework.into_iter().flat_map(|framework| &framework.pairs) {
             self.pairs[*pair].wanted = wanted.remove(role);
@@ -204,6 +221,7 @@ impl Allocator {
         if let Some(entry) = self.agents.get_mut(id) {
             self.total.replace(&entry.total.quantities(), &total.quantities());
             entry.total = total;
+            entry.unwanted = None;
         }
     }
 
@@ -219,6 +237,7 @@ impl Allocator {
     pub fn set_agent_active(&mut self, id: &str, active: bool) {
         if let Some(entry) = self.agents.get_mut(id) {
             entry.active = active;
+            entry.unwanted = None;
         }
     }
 
@@ -246,6 +265,7 @@ impl Allocator {
         let framework = &mut self.frameworks[number];
         framework.known = true;
         framework.abilities = abilities;
+        self.wishes += 1;
         let left: Vec<_> = framework.pairs.iter().filter(|(role, _)| !roles.contains(*role)).collect();
         let left: Vec<_> = left.into_iter().map(|(_, pair)| *pair).collect();
         for pair in left {
@@ -302,6 +322,7 @@ impl Allocator {
 
     /// Ends suppression and filters of these roles (all if empty).
     pub fn revive(&mut self, id: &str, roles: &[String]) {
+        self.wishes += 1;
         for pair in self.pairs_of(id, roles) {
             self.pairs[pair].suppressed = false;
             self.pairs[pair].filters.clear();
@@ -320,6 +341,7 @@ impl Allocator {
         if count >= MAX_FILTERS || refused.is_empty() || !self.pairs[pair].subscribed {
             return;
         }
+        agent.unwanted = None;
         if agent.refused.as_deref() != Some(&refused) {
             agent.refused = Some(Arc::new(refused));
         }

@@ -4,7 +4,7 @@
 //! The first in the policy's order who can take it gets all that its role may use. What is reserved for other roles
 //! goes to the next in the same order. The order is that of the pass's beginning: nothing is booked before its end.
 
-use super::{AgentEntry, Allocator, Grant, Pair};
+use super::{AgentEntry, Allocator, Grant, Pair, Unwanted};
 use mesos_proto::pool::{Pool, UNRESERVED, may_use};
 use mesos_proto::resources::Scalars;
 use std::sync::Arc;
@@ -113,12 +113,17 @@ impl Allocator {
 
     /// Which pairs of framework and role get what of an agent.
     fn choose(&mut self, agent: &str, now_ms: u64) -> Option<Vec<(usize, Pool)>> {
-        let entry = self.agents.get(agent).filter(|entry| entry.active && entry.used != entry.total)?;
+        let entry = self.agents.get_mut(agent).filter(|entry| entry.active && entry.used != entry.total)?;
+        let idle = |seen: &Unwanted| seen.wishes == self.wishes && now_ms < seen.until_ms;
+        if entry.unwanted.as_ref().is_some_and(idle) {
+            return None;
+        }
         let mut left = entry.total.clone();
         left.subtract(&entry.used);
         let mut free = Free::of(left, entry.refused.as_ref(), &self.rules.min_allocatable);
         let scale = super::scale(&*self.policy, &self.total);
         let mut chosen = Vec::new();
+        let mut until_ms = u64::MAX;
         let mut walk = self.tree.walk();
         while !free.is_empty()
             && let Some(role) = walk.next(&mut self.tree, scale)
@@ -144,8 +149,11 @@ impl Allocator {
                     || !framework.can_use(entry)
                     || !pair.least.as_ref().map_or(portion.enough, |own| is_enough(&portion.quantities, own))
                     || pair.wanted.as_ref().is_some_and(|wanted| !wanted.allow(&entry.facts))
-                    || pair.filters.refuse(entry.number, &portion.pool, known, now_ms)
                 {
+                    continue;
+                }
+                if let Some(until) = pair.filters.refuse(entry.number, &portion.pool, known, now_ms) {
+                    until_ms = until_ms.min(until);
                     continue;
                 }
                 let taken = portion.pool.clone();
@@ -158,6 +166,7 @@ impl Allocator {
                 }
             }
         }
+        entry.unwanted = chosen.is_empty().then_some(Unwanted { wishes: self.wishes, until_ms });
         Some(chosen)
     }
 }

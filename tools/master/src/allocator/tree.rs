@@ -132,11 +132,11 @@ impl Tree {
         }
     }
 
-    /// Says whether a framework wants resources in a role.
-    pub fn set_active(&mut self, id: NodeId, slot: usize, active: bool, scale: Scale<'_>) {
+    /// Says whether a framework wants resources in a role; true if that is news.
+    pub fn set_active(&mut self, id: NodeId, slot: usize, active: bool, scale: Scale<'_>) -> bool {
         let node = &mut self.nodes[id];
         if !node.clients.set_active(slot, active, scale) {
-            return;
+            return false;
         }
         if let Some(own) = node.own {
             node.below.set_active(own, node.clients.any_active(), scale);
@@ -151,6 +151,7 @@ impl Tree {
                 node
             });
         }
+        true
     }
 
     /// Books what a framework gets or gives back in a role, there and in all roles above.

@@ -1,10 +1,11 @@
 //! Mesos' rules of who may be offered what.
 
 use crate::cluster::{able, cluster, give_back, join, join_as, plain, pool, reserved, round};
+use master::allocator::constraints::{self, Facts};
 use master::allocator::{Abilities, Allocator, Grant, RuleError, Rules};
 use master::policy::Drf;
-use mesos_proto::mesos::Resource;
 use mesos_proto::mesos::resource::{ReservationInfo, reservation_info};
+use mesos_proto::mesos::{Resource, SlaveInfo};
 use mesos_proto::pool::Pool;
 use mesos_proto::resources::{Scalars, scalar};
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,6 +229,35 @@ fn capabilities_decide_who_sees_an_agent() {
     assert!(sees(agent(gpu), "a", gpu));
     assert!(!sees(agent(none), "a/b", none));
     assert!(sees(agent(Abilities { hierarchical_role: true, ..none }), "a/b", none));
+}
+
+#[test]
+fn what_nobody_wanted_is_offered_once_somebody_does() {
+    let mut allocator = cluster(Drf, plain(), &[(1.0, 1.0)]);
+    join(&mut allocator, "A", "a");
+    let on = |host: &str| {
+        let text = format!(
+            r#"{{"role_constraints": {{"a": {{"groups": [{{"attribute_constraints": [{{
+                "selector": {{"pseudoattribute_type": "HOSTNAME"}},
+                "predicate": {{"text_equals": {{"value": "{host}"}}}}}}]}}]}}}}}}"#
+        );
+        constraints::read(&mesos_proto::json::from_json(text.as_bytes()).unwrap()).unwrap()
+    };
+    let facts = |host: &str| Facts::of(&SlaveInfo { hostname: host.into(), ..SlaveInfo::default() });
+    let offered = |allocator: &mut Allocator| {
+        let grants = round(allocator, 0);
+        grants.iter().for_each(|grant| give_back(allocator, grant));
+        grants.len()
+    };
+    allocator.describe_agent("S0", facts("x"));
+    allocator.constrain("A", on("y"));
+    assert_eq!((offered(&mut allocator), offered(&mut allocator)), (0, 0));
+    allocator.constrain("A", on("x"));
+    assert_eq!(offered(&mut allocator), 1);
+    allocator.describe_agent("S0", facts("y"));
+    assert_eq!((offered(&mut allocator), offered(&mut allocator)), (0, 0));
+    allocator.describe_agent("S0", facts("x"));
+    assert_eq!(offered(&mut allocator), 1);
 }
 
 #[test]

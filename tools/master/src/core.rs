@@ -11,6 +11,7 @@ mod conversion;
 mod drain;
 pub(crate) mod drivers;
 mod frameworks;
+mod inverse;
 mod launch;
 mod loss;
 mod maintenance;
@@ -235,6 +236,7 @@ pub struct MasterCore {
     /// Agents that are not offered, by the operator's word.
     pub(crate) drains: BTreeMap<String, DrainRecord>,
     pub(crate) maintenance: maintenance::Maintenance,
+    inverse: inverse::Inverse,
     /// Agents of these on which something has ended in this step.
     emptied: BTreeSet<String>,
     pub(crate) frameworks: BTreeMap<String, Framework>,
@@ -303,6 +305,7 @@ impl MasterCore {
             gone: Bygone::default(),
             drains: BTreeMap::new(),
             maintenance: maintenance::Maintenance::default(),
+            inverse: inverse::Inverse::default(),
             emptied: BTreeSet::new(),
             frameworks: BTreeMap::new(),
             completed: VecDeque::new(),

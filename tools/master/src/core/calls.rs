@@ -90,7 +90,14 @@ impl MasterCore {
             }
             // No allocator of Mesos acts on it, nor does this one.
             Type::Request => self.count("resource_requests"),
-            Type::AcceptInverseOffers | Type::DeclineInverseOffers => {}
+            Type::AcceptInverseOffers => {
+                let answer = call.accept_inverse_offers.unwrap_or_default();
+                self.answer_inverse(id, answer.inverse_offer_ids, true, answer.filters.as_ref());
+            }
+            Type::DeclineInverseOffers => {
+                let answer = call.decline_inverse_offers.unwrap_or_default();
+                self.answer_inverse(id, answer.inverse_offer_ids, false, answer.filters.as_ref());
+            }
             Type::AcknowledgeOperationStatus => {
                 self.acknowledge_operation(id, call.acknowledge_operation_status.unwrap_or_default());
             }

@@ -286,6 +286,7 @@ impl MasterCore {
         framework.unregistered_ms = self.now_ms;
         self.allocator.remove_framework(id);
         self.disown_operations(id);
+        self.forget_inverse_framework(id);
         if let Some(link) = framework.link {
             self.forget_link(&link, id);
             if let Link::Http(stream) = link {

@@ -60,6 +60,7 @@ impl MasterCore {
         self.unindex(id, &agent.pid);
         self.allocator.remove_agent(id);
         self.dirty.remove(id);
+        self.forget_inverse_agent(id);
         self.watch_agent_removed(id);
         match loss {
             Loss::Unreachable => {

@@ -31,6 +31,13 @@ pub(crate) struct Maintenance {
     machines: BTreeMap<Key, MachineInfo>,
 }
 
+impl Maintenance {
+    /// Whether any machine is not simply up.
+    pub fn is_planned(&self) -> bool {
+        !self.machines.is_empty()
+    }
+}
+
 impl MasterCore {
     pub(super) fn recover_maintenance(&mut self, records: &Records) -> Result<(), Unreadable> {
         let mut schedules = of_kind::<Schedule>(records, Table::Schedule)?;
@@ -50,7 +57,11 @@ impl MasterCore {
         let of = |mode| self.maintenance.machines.values().filter(move |info| info.mode() == mode);
         ClusterStatus {
             draining_machines: of(Mode::Draining)
-                .map(|info| DrainingMachine { id: info.id.clone(), statuses: Vec::new() })
+                .map(|info| {
+                    let agents = self.agents_on(&BTreeSet::from([key(&info.id)])).collect::<Vec<_>>();
+                    let statuses = agents.iter().flat_map(|agent| self.inverse_answers(agent)).collect();
+                    DrainingMachine { id: info.id.clone(), statuses }
+                })
                 .collect(),
             down_machines: of(Mode::Down).map(|info| info.id.clone()).collect(),
         }
@@ -178,6 +189,7 @@ impl MasterCore {
     /// Offers said something else of when the agent can be used.
     fn unavailability_changed(&mut self, agent: &str) {
         self.rescind_agent(agent);
+        self.forget_inverse_agent(agent);
         self.dirty.insert(agent.to_owned());
     }
 

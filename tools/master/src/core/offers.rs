@@ -3,7 +3,7 @@
 
 use super::MasterCore;
 use crate::limits::{DEFAULT_REFUSE_SECONDS, MAX_DURATION_MS, MAX_OFFERS_PER_EVENT};
-use crate::state::OfferRecord;
+use crate::state::{Agent, OfferRecord};
 use mesos_proto::mesos::framework_info;
 use mesos_proto::pool::Pool;
 use mesos_proto::recast;
@@ -55,6 +55,7 @@ impl MasterCore {
                 offers = rest;
             }
         }
+        self.offer_inverse(&dirty);
     }
 
     fn offer(&self, id: &str, record: &OfferRecord) -> Option<v1::Offer> {
@@ -74,15 +75,7 @@ impl MasterCore {
             resources: resources.iter().filter_map(|resource| recast(resource).ok()).collect(),
             attributes: agent.info.attributes.iter().filter_map(|attribute| recast(attribute).ok()).collect(),
             executor_ids,
-            url: Some(v1::Url {
-                scheme: "http".into(),
-                address: v1::Address {
-                    hostname: Some(agent.info.hostname.clone()),
-                    ip: Some(agent.pid.addr.ip().to_string()),
-                    port: i32::from(agent.pid.addr.port()),
-                },
-                path: Some(format!("/{}", agent.pid.id)),
-            }),
+            url: Some(url(agent)),
             allocation_info: Some(v1::resource::AllocationInfo { role: Some(record.role.clone()) }),
             domain: agent.info.domain.as_ref().and_then(|domain| recast(domain).ok()),
             unavailability: self.unavailability(&record.agent),
@@ -121,12 +114,14 @@ impl MasterCore {
     pub(super) fn rescind_agent(&mut self, id: &str) {
         let offers = self.agents.get(id).map(|agent| agent.offers.clone()).unwrap_or_default();
         offers.iter().for_each(|offer| self.rescind(offer, true));
+        self.rescind_inverse_agent(id);
     }
 
     /// Withdraws all offers of a framework.
     pub(super) fn rescind_framework(&mut self, id: &str, tell: bool) {
         let offers = self.frameworks.get(id).map(|framework| framework.offers.clone()).unwrap_or_default();
         offers.iter().for_each(|offer| self.rescind(offer, tell));
+        self.rescind_inverse_framework(id, tell);
     }
 
     pub(super) fn filter_until(&self, filters: Option<&v1::Filters>) -> u64 {
@@ -157,6 +152,19 @@ impl MasterCore {
             let Some(record) = self.take_offer(&offer.value) else { continue };
             self.give_back(framework, &record.role, &record.agent, record.resources, until);
         }
+    }
+}
+
+/// Where an agent answers HTTP.
+pub(super) fn url(agent: &Agent) -> v1::Url {
+    v1::Url {
+        scheme: "http".into(),
+        address: v1::Address {
+            hostname: Some(agent.info.hostname.clone()),
+            ip: Some(agent.pid.addr.ip().to_string()),
+            port: i32::from(agent.pid.addr.port()),
+        },
+        path: Some(format!("/{}", agent.pid.id)),
     }
 }
 

@@ -4,6 +4,7 @@ mod agents;
 mod drivers;
 mod frameworks;
 mod hostile;
+mod inverse;
 mod launches;
 mod maintenance;
 mod offers;

@@ -26,12 +26,14 @@ pub fn own_hostname() -> Option<String> {
 
 impl Guard {
     /// The guard of a listener. A token is asked for if `file` names one, or if the listener can be reached from other
-    /// machines: then it is in `default`. A file that is not there is made.
-    pub fn new(listen: SocketAddr, file: Option<&Path>, default: &Path) -> Result<Self, TokenError> {
+    /// machines: then it is in `default`, or a new one at each start if there is no such place. A file that is not
+    /// there is made.
+    pub fn new(listen: SocketAddr, file: Option<&Path>, default: Option<&Path>) -> Result<Self, TokenError> {
         let local = listen.ip().to_canonical().is_loopback();
-        let token = match file.or((!local).then_some(default)) {
+        let token = match file.or(default.filter(|_| !local)) {
             Some(path) => Some(Token::read_or_make(path)?),
-            None => None,
+            None if local => None,
+            None => Some(Token::new()),
         };
         Ok(Self { token, names: own_hostname().into_iter().collect() })
     }
@@ -72,12 +74,19 @@ impl Guard {
                 "call this machine by an IP address, localhost or its own name: a page of another site may have sent you",
             )));
         }
+        self.check_origin(method, headers)
+    }
+
+    /// Refuses a change that a page of another origin asks for. Enough by itself for what has to stay as open as in
+    /// Mesos: it concerns nobody but browsers.
+    pub fn check_origin(&self, method: &Method, headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let own = text(header::HOST);
         let foreign = text(header::ORIGIN)
-            .is_some_and(|origin| origin.split_once("://").map(|(_, authority)| authority) != host);
-        if changes
-            && (foreign || text(header::HeaderName::from_static("sec-fetch-site")) == Some("cross-site"))
-        {
+            .is_some_and(|origin| origin.split_once("://").map(|(_, authority)| authority) != own);
+        let across = text(header::HeaderName::from_static("sec-fetch-site")) == Some("cross-site");
+        if changes && (foreign || across) {
             return Err(Box::new(reply::error(
                 StatusCode::FORBIDDEN,
                 "a page of another site asks for a change here: refused",
@@ -128,15 +137,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (default, other) = (dir.path().join("token"), dir.path().join("other"));
         for local in ["127.0.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
-            assert!(!Guard::new(local.parse().unwrap(), None, &default).unwrap().asks(), "{local}");
+            assert!(!Guard::new(local.parse().unwrap(), None, Some(&default)).unwrap().asks(), "{local}");
         }
         assert!(!default.exists());
-        let given = Guard::new("127.0.0.1:1".parse().unwrap(), Some(&other), &default).unwrap();
+        let given = Guard::new("127.0.0.1:1".parse().unwrap(), Some(&other), Some(&default)).unwrap();
         assert!(given.asks() && other.exists() && !default.exists());
         for open in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
-            assert!(Guard::new(open.parse().unwrap(), None, &default).unwrap().asks(), "{open}");
+            assert!(Guard::new(open.parse().unwrap(), None, Some(&default)).unwrap().asks(), "{open}");
         }
-        let guard = Guard::new("0.0.0.0:1".parse().unwrap(), None, &default).unwrap();
+        assert!(Guard::new("0.0.0.0:1".parse().unwrap(), None, None).unwrap().asks());
+        let guard = Guard::new("0.0.0.0:1".parse().unwrap(), None, Some(&default)).unwrap();
         let token = Token::read(&default).unwrap();
         let right = format!("Bearer {}", token.text());
         assert_eq!(status(&guard, Method::GET, &[("authorization", &right)]), 200);

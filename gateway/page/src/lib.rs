@@ -12,6 +12,7 @@
 
 pub mod assets;
 mod document;
+pub mod events;
 mod guard;
 mod query;
 mod reply;
@@ -21,7 +22,7 @@ mod token;
 
 pub use document::{Answer, Document, Piece, Seq, now_ms};
 pub use guard::{Guard, own_hostname};
-pub use query::{Asked, Paging, Query, finds};
+pub use query::{Asked, Paging, Query, encode, finds};
 pub use reply::{Refusal, json};
 pub use stream::STREAMS_MAX;
 pub use token::{Token, TokenError};

@@ -131,6 +131,18 @@ impl Asked {
     }
 }
 
+/// A text as one part of a path.
+pub fn encode(part: &str) -> String {
+    let mut encoded = String::with_capacity(part.len());
+    for byte in part.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 /// Whether a list's entry is looked for: some of its texts contains this one, which is in small letters.
 pub fn finds(wanted: &str, texts: &[&str]) -> bool {
     wanted.is_empty() || texts.iter().any(|text| text.to_ascii_lowercase().contains(wanted))
@@ -174,6 +186,12 @@ mod tests {
             list.sort_unstable();
             let expected: Vec<u8> = list.into_iter().skip(offset).take(limit).collect();
             prop_assert_eq!(page, expected);
+        }
+
+        #[test]
+        fn a_part_of_a_path_comes_back(part in ".{1,20}") {
+            let it = asked(&format!("/view/{}/x", encode(&part)), &[]).unwrap();
+            prop_assert_eq!(it.parts(), [part.as_str(), "x"]);
         }
 
         #[test]

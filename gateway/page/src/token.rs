@@ -36,6 +36,12 @@ impl std::fmt::Debug for Token {
 }
 
 impl Token {
+    /// A new one.
+    #[expect(clippy::new_without_default, reason = "no two are the same")]
+    pub fn new() -> Self {
+        Self(rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// Reads a token as it is written in a file or an environment variable; white space around it is left out.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -66,13 +72,13 @@ impl Token {
         if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             std::fs::create_dir_all(directory).map_err(fail)?;
         }
-        let token: String = rand::random::<[u8; 32]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = Self::new();
         // Whole or not at all: written beside, and linked to its name if nothing has that yet.
         let beside = path.with_extension(format!("{}.half", std::process::id()));
         let mut open = OpenOptions::new();
         let mut file =
             open.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(fail)?;
-        let written = file.write_all(format!("{token}\n").as_bytes()).and_then(|()| file.sync_all());
+        let written = file.write_all(format!("{}\n", token.text()).as_bytes()).and_then(|()| file.sync_all());
         let linked = written.and_then(|()| match std::fs::hard_link(&beside, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             linked => linked,

@@ -204,7 +204,8 @@ pub async fn run(config: Config) -> Result<Handle, Error> {
             agent::actor_number(actor).is_some_and(|number| number > 0 && number < hosted.load(Relaxed))
         })
     };
-    let guard = page::Guard::new(config.listen, config.token_file.as_deref(), &config.state.join("token"))?;
+    let guard =
+        page::Guard::new(config.listen, config.token_file.as_deref(), Some(&config.state.join("token")))?;
     let page = page::Page::new(guard);
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let (queries, asked) = mpsc::channel(64);

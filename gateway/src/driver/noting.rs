@@ -3,9 +3,10 @@
 use super::*;
 use crate::agent::Notice;
 use crate::bridge::NodeId;
-use crate::view::events::{Kind, Severity};
+use crate::view::events::{About, IMAGE, MASTER, NODE, SECURITY, TASK};
 use crate::view::unix_s;
 use mesos_proto::mesos::TaskState;
+use page::events::Severity;
 
 impl Driver {
     fn unix_ms(&self) -> u64 {
@@ -42,7 +43,7 @@ impl Driver {
             let now = self.unix_ms();
             let events = &mut self.seen.events;
             let mut of_node =
-                |severity, node, text: &str| events.add((Kind::Node, severity), Some(node), None, text, now);
+                |severity, node, text: &str| events.add((NODE, severity), About::node(node), text, now);
             match notice {
                 Notice::New(node) => of_node(Severity::Info, node, "a new node registered"),
                 Notice::Back(node) => of_node(Severity::Info, node, "the node is heard again"),
@@ -54,11 +55,11 @@ impl Driver {
                     of_node(Severity::Info, node, &format!("the master took it in as agent {slave_id}"));
                 }
                 Notice::Registered { new: false, .. } => {
-                    let about = (Kind::Master, Severity::Info);
+                    let about = (MASTER, Severity::Info);
                     events.count(about, "agents that registered again with the master", 1, now);
                 }
                 Notice::ImageRefused { node, why } => {
-                    events.add((Kind::Security, Severity::Warning), Some(node), None, &why, now);
+                    events.add((SECURITY, Severity::Warning), About::node(node), &why, now);
                 }
                 Notice::Task { node, framework_id, task_id, state, message } => {
                     let severity = match state {
@@ -72,8 +73,8 @@ impl Driver {
                         true => state.as_str_name().to_owned(),
                         false => format!("{}: {message}", state.as_str_name()),
                     };
-                    let task = Some((framework_id.as_str(), task_id.as_str()));
-                    events.add((Kind::Task, severity), Some(node), task, &text, now);
+                    let about = About::task(node, &framework_id, &task_id);
+                    events.add((TASK, severity), about, &text, now);
                 }
             }
         }
@@ -92,14 +93,9 @@ impl Driver {
             ("messages that did not verify, dropped", refused.forged, before.forged),
         ] {
             let times = now_refused.saturating_sub(before);
-            self.seen.events.count((Kind::Security, Severity::Warning), what, times, now);
+            self.seen.events.count((SECURITY, Severity::Warning), what, times, now);
         }
-        self.seen.events.count(
-            (Kind::Master, Severity::Info),
-            "agents that registered again with the master",
-            0,
-            now,
-        );
+        self.seen.events.settle(now);
     }
 
     pub(super) fn note_master(&mut self, leader: detect::Leader) {
@@ -109,7 +105,7 @@ impl Driver {
             (_, Some(leader)) => (Severity::Info, format!("the leading master is {leader}")),
             (_, None) => (Severity::Warning, "no master leads".to_owned()),
         };
-        self.seen.events.add((Kind::Master, severity), None, None, &text, now);
+        self.seen.events.add((MASTER, severity), About::default(), &text, now);
     }
 
     pub(super) fn note_image(&mut self, uri: &str, fetched: &Result<Fetched, String>) {
@@ -121,6 +117,6 @@ impl Driver {
             }
             Err(why) => (Severity::Error, why.clone()),
         };
-        self.seen.events.add((Kind::Image, severity), None, None, &text, now);
+        self.seen.events.add((IMAGE, severity), About::default(), &text, now);
     }
 }

@@ -1,5 +1,5 @@
 //! What operators see: the documents of `/view/`, made of the cores as they are, and what has to be remembered for them:
-//! [`history::History`] for the plots and [`events::Events`] of what happened.
+//! [`history::History`] for the plots, and the events.
 //!
 //! A document is made where the cores are, in the driver's step, as plain data; its JSON is made outside. `gateway/page`
 //! decides who may ask, how often, and turns documents into streams.
@@ -22,6 +22,7 @@ use crate::session::{Refused, Sessions};
 use events::Events;
 use history::History;
 use images::Publishers;
+use page::events::EventsQuery;
 use page::{Answer, Asked, Refusal};
 use serde::Serialize;
 use std::net::SocketAddrV4;
@@ -143,10 +144,15 @@ impl page::Source for Views {
                 Ok(Answer::state(&cache.shown(&self.publishers)))
             }
             ["events"] => {
-                let query = events::EventsQuery::of(&asked)?;
-                Ok(events::answer(
-                    self.look(move |looked| events::events(&looked.seen.events, &query)).await?,
-                ))
+                let query = EventsQuery::of(&asked, &events::KINDS)?;
+                let node = asked.query.text("node").map(|text| {
+                    NodeId::parse(text).ok_or_else(|| Refusal::bad("node: expected 16 hexadecimal digits"))
+                });
+                let node = node.transpose()?;
+                let list = move |looked: &mut Looked<'_>| {
+                    looked.seen.events.list(&query, |event| node.is_none() || event.about.node == node)
+                };
+                Ok(self.look(list).await?.answer())
             }
             ["security"] => self.state(|looked| security::security(looked)).await,
             _ => Err(Refusal::not_found(format!("no such view; there are {}", VIEWS.join(", ")))),

@@ -51,6 +51,9 @@ pub struct Config {
     pub logging: Option<LogLevel>,
     /// Directory of what survives a restart; without it the master starts empty each time.
     pub state: Option<PathBuf>,
+    /// File of the token that opens the page's documents and the jobs; made if it is not there. Without one a token is
+    /// asked for only if others than this machine reach the port, and is in `token` in [`Config::state`].
+    pub token_file: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -77,6 +80,7 @@ impl Default for Config {
             authenticate_agents: false,
             logging: None,
             state: None,
+            token_file: None,
         }
     }
 }
@@ -90,6 +94,9 @@ pub enum Error {
     /// What it keeps cannot be read, or not be written any more.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operator's token.
+    #[error(transparent)]
+    Token(#[from] page::TokenError),
     /// A record is none of this master's.
     #[error(transparent)]
     Record(#[from] Unreadable),

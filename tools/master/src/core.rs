@@ -244,6 +244,8 @@ pub struct MasterCore {
     pub(crate) offers: BTreeMap<String, OfferRecord>,
     pub(crate) allocator: Allocator,
     pub(crate) counters: BTreeMap<&'static str, u64>,
+    /// What happened, for people.
+    pub(crate) events: crate::console::Events,
     /// How often tasks ended how, who said so, and for what reason.
     pub(crate) ends: BTreeMap<(TaskState, task_status::Source, task_status::Reason), u64>,
     by_pid: BTreeMap<Upid, String>,
@@ -312,6 +314,7 @@ impl MasterCore {
             offers: BTreeMap::new(),
             allocator,
             counters: BTreeMap::new(),
+            events: crate::console::Events::new(now_ms),
             ends: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             sessions: BTreeMap::new(),

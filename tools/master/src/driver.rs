@@ -3,8 +3,9 @@
 
 use crate::allocator::Rules;
 pub use crate::config::{Config, Error};
+use crate::console::{self, Look};
 use crate::core::{CoreConfig, Input, MasterCore, Output};
-use crate::http_api::{self, Doors};
+use crate::http_api::Doors;
 use crate::jobs;
 use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
 use crate::local::Local;
@@ -34,6 +35,8 @@ pub struct Handle {
     pub addr: SocketAddrV4,
     /// Its id.
     pub id: String,
+    /// Where the operator's page is, with the token if one is asked for.
+    pub page: String,
     inbox: mpsc::Sender<Request>,
     stop: Option<oneshot::Sender<()>>,
     task: Option<JoinHandle<Result<(), StoreError>>>,
@@ -70,6 +73,7 @@ pub(crate) enum Request {
     Operator { json: bool, call: Box<operator::Call>, answer: oneshot::Sender<Answer> },
     Jobs { request: jobs::Request, answer: oneshot::Sender<jobs::Reply> },
     View { view: View, answer: oneshot::Sender<Value> },
+    Look(Look),
 }
 
 /// The answer to a call.
@@ -110,7 +114,10 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
     }
     let (inbox, requests) = mpsc::channel(MAX_QUEUED_INPUTS);
     let (events, messages) = mpsc::channel(MAX_QUEUED_INPUTS);
-    let doors = Arc::new(Doors { core: inbox.clone(), logging: config.logging });
+    let token = config.state.as_ref().map(|state| state.join("token"));
+    let guard = page::Guard::new(config.listen, config.token_file.as_deref(), token.as_deref())?;
+    let page = page::Page::new(guard);
+    let doors = Doors { core: inbox.clone(), logging: config.logging, page: page.clone() };
     let transport = Transport::bind(
         libprocess::Config {
             listen: config.listen,
@@ -120,10 +127,7 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
                     || actor.starts_with("slave-observer(")
                     || actor.starts_with(crate::core::authentication::SESSION)
             }),
-            http: Arc::new(move |request| {
-                let doors = doors.clone();
-                Box::pin(async move { http_api::answer(request, &doors).await })
-            }),
+            http: console::handler(doors),
             max_body: MAX_CALL_BYTES,
             tls: None,
         },
@@ -180,7 +184,8 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
         done
     });
     tracing::info!(%addr, id, "master listens");
-    Ok(Handle { addr, id, inbox, stop: Some(stop), task: Some(task) })
+    let page = page.guard().url("http", addr.into());
+    Ok(Handle { addr, id, page, inbox, stop: Some(stop), task: Some(task) })
 }
 
 fn arrived(event: libprocess::Event) -> Input {
@@ -247,6 +252,7 @@ impl Driver {
                 self.step([Input::Tick])?;
                 let _ = answer.send(self.core.view(view));
             }
+            Request::Look(look) => look(&self.core),
             Request::Call { stream, json, call, answer } => {
                 self.pending.insert(number, Pending { answer, json });
                 let fresh = uuid::Uuid::new_v4().to_string();
@@ -285,7 +291,10 @@ impl Driver {
                         jobs::Output::Write(write) => writes.push(write),
                         jobs::Output::Call(call) => inputs.push_back(self.local.call(call)),
                         jobs::Output::Reply(number, reply) => answers.push((number, reply)),
-                        jobs::Output::News(news) => tracing::debug!(job = news.job, "{}", news.text),
+                        jobs::Output::News(news) => {
+                            tracing::debug!(job = news.job, "{}", news.text);
+                            self.core.note_job(&news);
+                        }
                     }
                 }
             }

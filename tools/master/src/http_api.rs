@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use libprocess::reply::{Asked, Reply};
 use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
+use page::Page;
 use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,14 +27,23 @@ pub(crate) struct Doors {
     pub core: mpsc::Sender<Ask>,
     /// The log of this process, if it can be changed.
     pub logging: Option<LogLevel>,
+    /// The operator's page, and who may ask for what is not Mesos'.
+    pub page: Page,
 }
 
-/// Answers one request.
+/// Answers one request. What is as open as in Mesos is still refused to other sites' pages if it changes something.
 pub(crate) async fn answer(request: Request<Bytes>, doors: &Doors) -> Response<Body> {
+    if let Err(refused) = doors.page.guard().check_origin(request.method(), request.headers()) {
+        return *refused;
+    }
     let path = request.uri().path();
     let path = path.strip_prefix("/master").filter(|rest| rest.starts_with('/')).unwrap_or(path);
     let path = path.trim_end_matches('/').to_owned();
     if let Some(rest) = path.strip_prefix("/jobs").filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+        // Not Mesos': the operator's own.
+        if let Err(refused) = doors.page.guard().check(request.method(), request.headers()) {
+            return *refused;
+        }
         return jobs::answer(rest, request, &doors.core).await;
     }
     match path.as_str() {

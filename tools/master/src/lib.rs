@@ -6,6 +6,7 @@
 pub mod allocator;
 mod build;
 mod config;
+mod console;
 pub mod core;
 mod driver;
 mod http_api;

@@ -49,6 +49,10 @@ impl Bygone {
     pub fn len(&self) -> usize {
         self.since.len()
     }
+
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.since.keys().map(String::as_str)
+    }
 }
 
 /// A registered agent.

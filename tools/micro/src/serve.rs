@@ -124,6 +124,10 @@ pub struct MasterArgs {
     /// Keep nothing, unless --state says where: start empty each time
     #[arg(long, env = "MICRO_MASTER_VOLATILE")]
     volatile: bool,
+    /// File of the token that operators need for the page and for jobs; made if it is not there. Unless it is given, a
+    /// token is asked for only beyond loopback, and is in the file `token` in the state directory
+    #[arg(long, env = "MICRO_MASTER_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
     /// Seconds between pings
     #[arg(long, default_value_t = 15, value_name = "S")]
     ping_interval: u64,
@@ -140,6 +144,7 @@ pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode>
     let state = args.state.or_else(|| (!args.volatile).then(|| "micro-master".into()));
     let mut handle = master::run(master::Config {
         state,
+        token_file: args.token_file,
         listen: args.listen,
         advertise: args.advertise,
         credentials,
@@ -151,6 +156,7 @@ pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode>
     })
     .await?;
     println!("master listens at {}", handle.addr);
+    println!("page at {}", handle.page);
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         ended = handle.wait() => return ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),

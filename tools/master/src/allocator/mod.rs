@@ -157,6 +157,11 @@ impl Allocator {
         self.tree.weights()
     }
 
+    /// Priorities that were given, by role.
+    pub fn priorities(&self) -> &BTreeMap<String, i64> {
+        self.tree.priorities()
+    }
+
     /// Sets a role's weight, whether there is such a role yet or not. It counts from the next allocation on; what is
     /// offered or used stays (`updateWeights`).
     pub fn set_weight(&mut self, role: &str, weight: f64) -> Result<(), RuleError> {

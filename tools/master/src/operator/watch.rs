@@ -1,5 +1,5 @@
 //! Operators who watch: SUBSCRIBE, and the events that follow (src/master/master.cpp, `Master::Subscribers`). Nothing
-//! is made while nobody watches.
+//! is made for them while nobody watches; what the page shows of it is written down in any case.
 
 use super::cluster::task_message;
 use crate::core::{MasterCore, Output};
@@ -66,6 +66,7 @@ impl MasterCore {
 
     /// A task was launched, or came back with its agent.
     pub(crate) fn watch_task_added(&mut self, framework: &str, task: &str) {
+        self.note_task_added(framework, task);
         self.tell_watchers(|core| {
             let record = core.frameworks.get(framework)?.tasks.get(task)?;
             let task_added = Some(TaskAdded { task: task_message(&record.task)? });
@@ -75,6 +76,7 @@ impl MasterCore {
 
     /// A task has a new status; `latest` may be newer than what the status says.
     pub(crate) fn watch_task_updated(&mut self, framework: &str, status: &TaskStatus, latest: TaskState) {
+        self.note_task_updated(framework, status, latest);
         self.tell_watchers(|_| {
             let mut status = status.clone();
             status.data = None;
@@ -89,6 +91,7 @@ impl MasterCore {
 
     /// An agent was admitted.
     pub(crate) fn watch_agent_added(&mut self, id: &str) {
+        self.note_agent_added(id);
         self.tell_watchers(|core| {
             let agent = core.agent_message(id, core.agents.get(id)?)?;
             Some(Event { agent_added: Some(AgentAdded { agent }), ..event(Type::AgentAdded) })
@@ -97,6 +100,7 @@ impl MasterCore {
 
     /// An agent is no longer one, whatever became of it.
     pub(crate) fn watch_agent_removed(&mut self, id: &str) {
+        self.note_agent_removed(id);
         self.tell_watchers(|_| {
             let agent_id = AgentId { value: id.to_owned() };
             Some(Event { agent_removed: Some(AgentRemoved { agent_id }), ..event(Type::AgentRemoved) })
@@ -105,6 +109,7 @@ impl MasterCore {
 
     /// A framework subscribed for the first time, or an agent reported it.
     pub(crate) fn watch_framework_added(&mut self, id: &str) {
+        self.note_framework_added(id);
         self.tell_watchers(|core| {
             let framework = core.framework_message(id, core.frameworks.get(id)?, &core.executors_of(id))?;
             let framework_added = Some(FrameworkAdded { framework });
@@ -114,6 +119,7 @@ impl MasterCore {
 
     /// A framework came back or changed its info.
     pub(crate) fn watch_framework_updated(&mut self, id: &str) {
+        self.note_framework_updated(id);
         self.tell_watchers(|core| {
             let framework = core.framework_message(id, core.frameworks.get(id)?, &core.executors_of(id))?;
             let framework_updated = Some(FrameworkUpdated { framework });
@@ -123,6 +129,7 @@ impl MasterCore {
 
     /// A framework is over.
     pub(crate) fn watch_framework_removed(&mut self, info: &FrameworkInfo) {
+        self.note_framework_removed(info);
         self.tell_watchers(|_| {
             let framework_removed = Some(FrameworkRemoved { framework_info: recast(info).ok()? });
             Some(Event { framework_removed, ..event(Type::FrameworkRemoved) })

@@ -96,7 +96,7 @@ pub(super) fn labels(labels: Option<&Labels>) -> Value {
 }
 
 /// An attribute's value: a number, or text such as `[1-5]` and `{a, b}`.
-pub(super) fn attribute(attribute: &Attribute) -> Value {
+pub(crate) fn attribute(attribute: &Attribute) -> Value {
     if let Some(scalar) = &attribute.scalar {
         scalar.value.into()
     } else if let Some(text) = &attribute.text {

@@ -10,6 +10,7 @@ mod state;
 mod summary;
 mod tasks;
 
+pub(crate) use form::attribute;
 pub use tasks::TaskQuery;
 
 use crate::core::MasterCore;

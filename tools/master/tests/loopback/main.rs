@@ -1,5 +1,6 @@
 //! The driver on loopback: a scripted libprocess agent, a scheduler that writes raw HTTP, and peers that misbehave.
 
+mod console;
 mod documents;
 mod maintenance;
 mod operator;

@@ -5,9 +5,11 @@
 mod accept;
 mod agents;
 pub(crate) mod authentication;
+mod by_operator;
 mod calls;
 mod connection;
 mod conversion;
+mod counted;
 mod drain;
 pub(crate) mod drivers;
 mod frameworks;
@@ -423,6 +425,9 @@ impl MasterCore {
             None if name == "mesos.scheduler.Call" => name,
             None => return self.count("messages_unknown"),
         };
+        if let Some(counter) = counted::message(short) {
+            self.count(counter);
+        }
         let done = match short {
             "mesos.scheduler.Call" => self.driver_calls(&from, body),
             "RegisterSlaveMessage" => decode(body).map(|m| self.register_agent(from.clone(), m)),

@@ -43,6 +43,7 @@ impl MasterCore {
                 return self.send(&from, &answer);
             }
             // A new agent where a lost one was.
+            self.count("slave_removals/reason_registered");
             self.remove_agent(&id, Loss::Removed);
         }
         if self.too_many_agents() {
@@ -160,6 +161,7 @@ impl MasterCore {
             };
         if let Some(other) = self.by_pid.get(&from).filter(|other| **other != id).cloned() {
             // One actor is one agent: the earlier one is gone.
+            self.count("slave_removals/reason_registered");
             self.remove_agent(&other, Loss::Removed);
         }
         let reconciliations = match self.agents.get(&id) {
@@ -219,6 +221,7 @@ impl MasterCore {
         let id = message.slave_id.value;
         if self.agents.get(&id).is_some_and(|agent| agent.pid == *from) {
             tracing::info!(agent = id, "agent unregistered");
+            self.count("slave_removals/reason_unregistered");
             self.remove_agent(&id, Loss::Removed);
         } else {
             self.count("messages_from_wrong_sender");

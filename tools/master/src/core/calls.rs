@@ -1,7 +1,7 @@
 //! Schedulers' calls: who may make which, and where they go (src/master/http.cpp `scheduler`).
 
 use super::frameworks::Arrival;
-use super::{MasterCore, validation};
+use super::{MasterCore, counted, validation};
 use crate::state::Link;
 use mesos_proto::mesos::FrameworkInfo;
 use mesos_proto::recast;
@@ -72,6 +72,9 @@ impl MasterCore {
     /// Does what a framework asks for: the HTTP status, or why not.
     pub(super) fn perform(&mut self, id: &str, call: Call) -> Result<u16, Refusal> {
         use call::Type;
+        if let Some(counter) = counted::call(call.r#type()) {
+            self.count(counter);
+        }
         validation::call(&call).map_err(bad)?;
         match call.r#type() {
             Type::Teardown => self.remove_framework(id),
@@ -89,7 +92,7 @@ impl MasterCore {
                 return Ok(200);
             }
             // No allocator of Mesos acts on it, nor does this one.
-            Type::Request => self.count("resource_requests"),
+            Type::Request => {}
             Type::AcceptInverseOffers => {
                 let answer = call.accept_inverse_offers.unwrap_or_default();
                 self.answer_inverse(id, answer.inverse_offer_ids, true, answer.filters.as_ref());

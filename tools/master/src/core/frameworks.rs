@@ -37,6 +37,10 @@ impl MasterCore {
             Arrival::Driver { pid, force } => (Link::Driver(pid), force),
         };
         let given = info.id.as_ref().map(|id| id.value.clone()).filter(|id| !id.is_empty());
+        self.count(match given {
+            None => "messages_register_framework",
+            Some(_) => "messages_reregister_framework",
+        });
         if let Link::Driver(pid) = &link
             && let Err(why) = self.driver_principal(pid, &mut info)
         {

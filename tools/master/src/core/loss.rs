@@ -62,19 +62,15 @@ impl MasterCore {
         self.dirty.remove(id);
         self.forget_inverse_agent(id);
         self.watch_agent_removed(id);
+        self.count("slave_removals");
         match loss {
             Loss::Unreachable => {
                 self.count("slave_unreachable_completed");
+                self.count("slave_removals/reason_unhealthy");
                 self.keep_unreachable(id);
             }
-            Loss::Removed | Loss::Down => {
-                self.count("slave_removals");
-                self.forget_agent(id);
-            }
-            Loss::Gone => {
-                self.count("slave_removals");
-                self.keep_gone(id);
-            }
+            Loss::Removed | Loss::Down => self.forget_agent(id),
+            Loss::Gone => self.keep_gone(id),
         }
         self.tell_agent_lost(id);
     }

@@ -167,7 +167,6 @@ impl MasterCore {
     /// Takes what an agent says became of an operation.
     pub(super) fn operation_status(&mut self, from: &Upid, message: UpdateOperationStatusMessage) {
         let id = message.slave_id.map(|id| id.value).unwrap_or_default();
-        self.count("messages_operation_status_update");
         if self.agents.get(&id).is_none_or(|agent| agent.pid != *from) {
             return self.count("invalid_operation_status_updates");
         }
@@ -257,7 +256,6 @@ impl MasterCore {
 
     /// Answers with a status for each operation that is asked for, or for all of the framework's if none is.
     pub(super) fn reconcile_operations(&mut self, framework: &str, asked: call::ReconcileOperations) {
-        self.count("messages_reconcile_operations");
         let latest = |record: &Operation| {
             let status = record.statuses.last().unwrap_or(&record.latest_status);
             OperationStatus { uuid: None, ..status.clone() }

@@ -9,7 +9,6 @@ use mesos_proto::v1::scheduler::call;
 impl MasterCore {
     /// Answers for each task that is asked for, or for all that the framework has if none is.
     pub(super) fn reconcile(&mut self, framework: &str, reconcile: call::Reconcile) {
-        self.count("messages_reconcile_tasks");
         let Some(owner) = self.frameworks.get(framework) else { return };
         let answers: Vec<_> = if reconcile.tasks.is_empty() {
             owner.tasks.values().map(|record| self.latest(&record.task)).collect()

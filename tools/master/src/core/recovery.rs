@@ -117,6 +117,9 @@ impl MasterCore {
         if self.recovered.remove(id).is_some() {
             tracing::warn!(agent = id, "agent did not come back after the master's restart: unreachable");
             self.count("slave_unreachable_completed");
+            self.count("slave_removals");
+            self.count("slave_removals/reason_unhealthy");
+            self.count("recovery_slave_removals");
             self.keep_unreachable(id);
             self.tell_agent_lost(id);
         }

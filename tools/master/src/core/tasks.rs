@@ -51,7 +51,6 @@ impl MasterCore {
         let mut status = update.status;
         let agent_id =
             update.slave_id.or_else(|| status.slave_id.clone()).map(|id| id.value).unwrap_or_default();
-        self.count("messages_status_update");
         if self.agents.get(&agent_id).is_none_or(|agent| agent.pid != *from) {
             tracing::warn!(%from, agent = agent_id, "status update from nobody registered");
             return self.count("invalid_status_updates");
@@ -93,6 +92,7 @@ impl MasterCore {
                 self.count("status_updates_for_unknown_tasks");
             }
         }
+        self.count("valid_status_updates");
         if !self.update_event(&framework_id, &status) {
             // The agent keeps it and sends it again.
             self.count("status_updates_undelivered");
@@ -115,13 +115,13 @@ impl MasterCore {
     pub(super) fn acknowledge(&mut self, framework: &str, ack: call::Acknowledge) {
         let (agent, task, uuid) = (ack.agent_id.value, ack.task_id.value, ack.uuid);
         let Some(pid) = self.connected(&agent) else {
-            return self.count("acknowledgements_dropped");
+            return self.count("invalid_status_update_acknowledgements");
         };
         let record = self.frameworks.get(framework).and_then(|framework| framework.tasks.get(&task));
         let record = record.filter(|record| record.task.slave_id.value == agent);
         if record.is_some_and(|record| record.task.status_update_state.is_none()) {
             // Of an update that this master has not passed on.
-            return self.count("acknowledgements_dropped");
+            return self.count("invalid_status_update_acknowledgements");
         }
         let over = record.is_some_and(|record| {
             record.task.status_update_uuid.as_ref() == Some(&uuid)
@@ -138,7 +138,7 @@ impl MasterCore {
             uuid,
         };
         self.send(&pid, &message);
-        self.count("messages_status_update_acknowledgement");
+        self.count("valid_status_update_acknowledgements");
         if over {
             self.remove_task(framework, &task);
         }
@@ -185,7 +185,7 @@ impl MasterCore {
 
     pub(super) fn message_to_executor(&mut self, framework: &str, message: call::Message) {
         let Some(pid) = self.connected(&message.agent_id.value) else {
-            return self.count("framework_messages_dropped");
+            return self.count("invalid_framework_to_executor_messages");
         };
         let message = FrameworkToExecutorMessage {
             slave_id: SlaveId { value: message.agent_id.value },
@@ -200,7 +200,6 @@ impl MasterCore {
         if self.agents.get(&message.slave_id.value).is_none_or(|agent| agent.pid != *from) {
             return self.count("messages_from_wrong_sender");
         }
-        self.count("messages_executor_to_framework");
         let event = Event {
             r#type: Some(event::Type::Message as i32),
             message: Some(event::Message {
@@ -211,8 +210,9 @@ impl MasterCore {
             ..Default::default()
         };
         if !self.event(&message.framework_id.value, event) {
-            self.count("executor_messages_dropped");
+            return self.count("invalid_executor_to_framework_messages");
         }
+        self.count("valid_executor_to_framework_messages");
     }
 
     pub(super) fn exited_executor(&mut self, from: &Upid, message: ExitedExecutorMessage) {

@@ -30,12 +30,16 @@ impl MasterCore {
             }
             Asked::GetTasks => Response { get_tasks: Some(self.get_tasks()), ..of(Type::GetTasks) },
             Asked::GetRoles => Response { get_roles: Some(self.get_roles()), ..of(Type::GetRoles) },
-            Asked::GetOperations => Response {
-                get_operations: Some(response::GetOperations { operations: Vec::new() }),
-                ..of(Type::GetOperations)
-            },
+            Asked::GetOperations => {
+                Response { get_operations: Some(self.get_operations()), ..of(Type::GetOperations) }
+            }
             _ => Response { get_state: Some(self.get_state()), ..of(Type::GetState) },
         })
+    }
+
+    fn get_operations(&self) -> response::GetOperations {
+        let all = self.agents.values().flat_map(|agent| agent.operations.values());
+        response::GetOperations { operations: all.filter_map(|operation| recast(operation).ok()).collect() }
     }
 
     /// Everything at once, as a new subscriber gets it too.

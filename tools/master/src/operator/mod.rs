@@ -15,6 +15,8 @@ use mesos_proto::v1::master::{Call, Response, call};
 pub(crate) enum Done {
     /// 200 and nothing more.
     Ok,
+    /// 202: it is under way.
+    Accepted,
     /// 200 and a document.
     Answer(Box<Response>),
 }
@@ -61,6 +63,7 @@ impl MasterCore {
         }
         match self.operator_outcome(call) {
             Ok(Done::Ok) => self.reply(request, 200, ""),
+            Ok(Done::Accepted) => self.reply(request, 202, ""),
             Ok(Done::Answer(response)) => self.outputs.push(Output::Answer { request, response }),
             Err(Refusal { status, why }) => {
                 self.count("operator_calls_refused");

@@ -1,11 +1,14 @@
 //! Calls about who may have how much: weights, quotas, reservations and volumes.
 
-use super::{Outcome, Refusal, answer};
+use super::{Done, Outcome, Refusal, answer};
 use crate::core::MasterCore;
-use mesos_proto::v1::WeightInfo;
 use mesos_proto::v1::master::response::{self, Type};
 use mesos_proto::v1::master::{Call, Response, call};
+use mesos_proto::v1::offer::operation;
 use mesos_proto::v1::quota::QuotaStatus;
+use mesos_proto::v1::{AgentId, WeightInfo};
+use mesos_proto::{mesos, recast, v1};
+use prost::DecodeError;
 
 impl MasterCore {
     pub(super) fn shares(&mut self, call: Call) -> Outcome {
@@ -32,19 +35,49 @@ impl MasterCore {
 
     pub(super) fn resources(&mut self, call: Call) -> Outcome {
         let kind = call.r#type();
-        let agent = match kind {
-            call::Type::ReserveResources => call.reserve_resources.map(|it| it.agent_id),
-            call::Type::UnreserveResources => call.unreserve_resources.map(|it| it.agent_id),
-            call::Type::CreateVolumes => call.create_volumes.map(|it| it.agent_id),
-            call::Type::DestroyVolumes => call.destroy_volumes.map(|it| it.agent_id),
-            call::Type::GrowVolume => call.grow_volume.and_then(|it| it.agent_id),
-            _ => call.shrink_volume.and_then(|it| it.agent_id),
-        };
-        let agent = agent.ok_or_else(|| Refusal::missing(&kind.as_str_name().to_ascii_lowercase()))?;
-        if !self.agents.contains_key(&agent.value) {
-            return Err(Refusal::bad("No agent found with specified ID"));
-        }
-        let why = "reservations and volumes are made by frameworks here, not by operators";
-        Err(Refusal::never(format!("{}: {why}", kind.as_str_name())))
+        let (agent, operation) = operation_of(call)
+            .ok_or_else(|| Refusal::missing(&kind.as_str_name().to_ascii_lowercase()))?
+            .map_err(|error| Refusal::bad(error.to_string()))?;
+        let done = self.operate_as_operator(&agent.value, operation);
+        done.map(|()| Done::Accepted).map_err(|(status, why)| Refusal { status, why })
     }
+}
+
+/// The agent and the operation that a call names; none if the field for it is not there.
+fn operation_of(call: Call) -> Option<Result<(AgentId, mesos::offer::Operation), DecodeError>> {
+    use operation::Type;
+    let of = |kind: Type| v1::offer::Operation { r#type: Some(kind as i32), ..Default::default() };
+    let (agent, operation) = match call.r#type() {
+        call::Type::ReserveResources => {
+            let call::ReserveResources { agent_id, resources, source } = call.reserve_resources?;
+            let reserve = Some(operation::Reserve { resources, source });
+            (agent_id, v1::offer::Operation { reserve, ..of(Type::Reserve) })
+        }
+        call::Type::UnreserveResources => {
+            let call::UnreserveResources { agent_id, resources } = call.unreserve_resources?;
+            let unreserve = Some(operation::Unreserve { resources });
+            (agent_id, v1::offer::Operation { unreserve, ..of(Type::Unreserve) })
+        }
+        call::Type::CreateVolumes => {
+            let call::CreateVolumes { agent_id, volumes } = call.create_volumes?;
+            let create = Some(operation::Create { volumes });
+            (agent_id, v1::offer::Operation { create, ..of(Type::Create) })
+        }
+        call::Type::DestroyVolumes => {
+            let call::DestroyVolumes { agent_id, volumes } = call.destroy_volumes?;
+            let destroy = Some(operation::Destroy { volumes });
+            (agent_id, v1::offer::Operation { destroy, ..of(Type::Destroy) })
+        }
+        call::Type::GrowVolume => {
+            let call::GrowVolume { agent_id, volume, addition } = call.grow_volume?;
+            let grow_volume = Some(operation::GrowVolume { volume, addition });
+            (agent_id.unwrap_or_default(), v1::offer::Operation { grow_volume, ..of(Type::GrowVolume) })
+        }
+        _ => {
+            let call::ShrinkVolume { agent_id, volume, subtract } = call.shrink_volume?;
+            let shrink_volume = Some(operation::ShrinkVolume { volume, subtract });
+            (agent_id.unwrap_or_default(), v1::offer::Operation { shrink_volume, ..of(Type::ShrinkVolume) })
+        }
+    };
+    Some(recast(&operation).map(|operation| (agent, operation)))
 }

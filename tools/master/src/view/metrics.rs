@@ -9,7 +9,7 @@ use mesos_proto::mesos::TaskState;
 use serde_json::{Map, Value};
 
 /// Mesos' counters that this master counts; others of its own come on top.
-const COUNTERS: [&str; 47] = [
+const COUNTERS: [&str; 51] = [
     "invalid_executor_to_framework_messages",
     "invalid_framework_to_executor_messages",
     "invalid_operation_status_update_acknowledgements",
@@ -24,6 +24,7 @@ const COUNTERS: [&str; 47] = [
     "messages_framework_to_executor",
     "messages_kill_task",
     "messages_launch_tasks",
+    "messages_operation_status_update",
     "messages_operation_status_update_acknowledgement",
     "messages_reconcile_operations",
     "messages_reconcile_tasks",
@@ -39,6 +40,7 @@ const COUNTERS: [&str; 47] = [
     "messages_unregister_framework",
     "messages_unregister_slave",
     "messages_update_slave",
+    "recovery_slave_removals",
     "slave_registrations",
     "slave_removals",
     "slave_removals/reason_registered",
@@ -55,6 +57,8 @@ const COUNTERS: [&str; 47] = [
     "tasks_killed",
     "tasks_lost",
     "valid_executor_to_framework_messages",
+    "valid_operation_status_update_acknowledgements",
+    "valid_operation_status_updates",
     "valid_status_update_acknowledgements",
     "valid_status_updates",
 ];

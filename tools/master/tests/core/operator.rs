@@ -2,9 +2,12 @@
 
 use crate::support::*;
 use master::core::Input;
-use mesos_proto::internal::{ShutdownFrameworkMessage, UnregisterSlaveMessage};
+use master::view::View;
+use mesos_proto::internal::{CheckpointResourcesMessage, ShutdownFrameworkMessage, UnregisterSlaveMessage};
 use mesos_proto::mesos::{FrameworkId, SlaveId, TaskState};
-use mesos_proto::v1::scheduler::call;
+use mesos_proto::recast;
+use mesos_proto::resources::scalar;
+use mesos_proto::v1::scheduler::{call, event};
 use mesos_proto::v1::{self, master as api};
 
 impl World {
@@ -155,4 +158,96 @@ fn an_operator_ends_a_framework() {
     let frameworks = world.document(api::call::Type::GetFrameworks).get_frameworks.unwrap();
     assert!(frameworks.frameworks.is_empty());
     assert_eq!(frameworks.completed_frameworks[0].framework_info.name, "test");
+}
+
+fn reserved(name: &str, amount: f64, role: &str) -> v1::Resource {
+    use v1::resource::{ReservationInfo, reservation_info::Type};
+    let reservation =
+        ReservationInfo { role: Some(role.into()), r#type: Some(Type::Dynamic as i32), ..Default::default() };
+    v1::Resource { reservations: vec![reservation], ..recast(&scalar(name, amount)).unwrap() }
+}
+
+fn reserve(agent: &str, resources: Vec<v1::Resource>) -> impl FnOnce(&mut api::Call) {
+    let agent_id = v1::AgentId { value: agent.to_owned() };
+    let reserve = api::call::ReserveResources { agent_id, resources, source: Vec::new() };
+    move |call| call.reserve_resources = Some(reserve)
+}
+
+#[test]
+fn an_operator_reserves_what_is_offered_but_not_what_is_used() {
+    use api::call::Type;
+    let (mut world, agent, fw) = running();
+    world.pass(10_000);
+    let offer = world.offer();
+    let before = world.core.view(View::Slaves)["slaves"][0]["used_resources"].clone();
+    assert_eq!(world.operator(Type::ReserveResources, reserve("x", Vec::new())).0, 400);
+    let nobodys = recast(&scalar("cpus", 0.5)).unwrap();
+    assert_eq!(world.operator(Type::ReserveResources, reserve(&agent, vec![nobodys])).0, 400);
+    let (status, why) =
+        world.operator(Type::ReserveResources, reserve(&agent, vec![reserved("cpus", 1.5, "lab")]));
+    assert!(status == 409 && why.contains("cpus"), "a task uses 1 of 2: {why}");
+    assert!(world.next_event(event::Type::Rescind).is_none(), "nothing is withdrawn in vain");
+
+    let wanted = vec![reserved("cpus", 0.5, "lab")];
+    assert_eq!(world.operator(Type::ReserveResources, reserve(&agent, wanted.clone())).0, 202);
+    let rescinded = world.next_event(event::Type::Rescind).unwrap().rescind.unwrap();
+    assert_eq!(rescinded.offer_id, offer.id);
+    let told: CheckpointResourcesMessage = world.got(&pid(1));
+    assert_eq!(told.resources[0].reservations[0].role(), "lab");
+    let slave = world.core.view(View::Slaves)["slaves"][0].clone();
+    assert_eq!(slave["reserved_resources"]["lab"]["cpus"], 0.5);
+    assert_eq!(slave["used_resources"], before);
+    // What is left is offered again, without what is another role's now.
+    assert_eq!(world.offer().resources.iter().find(|r| r.name == "cpus").unwrap().scalar.unwrap().value, 0.5);
+
+    let unreserve = |call: &mut api::Call| {
+        let agent_id = v1::AgentId { value: agent.clone() };
+        call.unreserve_resources =
+            Some(api::call::UnreserveResources { agent_id, resources: wanted.clone() });
+    };
+    assert_eq!(world.operator(Type::UnreserveResources, unreserve).0, 202);
+    assert_eq!(world.operator(Type::UnreserveResources, unreserve).0, 409, "there is no such reservation");
+    let slave = world.core.view(View::Slaves)["slaves"][0].clone();
+    assert_eq!(slave["reserved_resources"], serde_json::json!({}));
+    let used = &world.core.view(View::Metrics)["allocator/mesos/resources/cpus/offered_or_allocated"];
+    assert_eq!(*used, 2.0, "all of it is in use or offered");
+    assert_eq!(world.framework_call(&fw, call::Type::Teardown, |_| {}), 202);
+    let used = &world.core.view(View::Metrics)["allocator/mesos/resources/cpus/offered_or_allocated"];
+    assert_eq!(*used, 0.0);
+}
+
+#[test]
+fn messages_calls_and_ends_are_counted_by_mesos_names() {
+    let (mut world, agent, fw) = running();
+    world.status(1, &agent, &fw.0, "t", TaskState::TaskFailed, 2);
+    world.framework_call(&fw, call::Type::Revive, |_| {});
+    world.agent_sends(&pid(7), &UnregisterSlaveMessage { slave_id: SlaveId { value: agent.clone() } });
+    let metrics = world.core.view(View::Metrics);
+    for (name, expected) in [
+        ("messages_register_slave", 1.0),
+        ("messages_register_framework", 1.0),
+        ("messages_launch_tasks", 1.0),
+        ("messages_status_update", 2.0),
+        ("valid_status_updates", 2.0),
+        ("messages_status_update_acknowledgement", 1.0),
+        ("valid_status_update_acknowledgements", 1.0),
+        ("messages_revive_offers", 1.0),
+        ("messages_unregister_slave", 1.0),
+        ("dropped_messages", 1.0),
+        ("slave_removals", 0.0),
+        ("tasks_failed", 1.0),
+        ("tasks_running", 0.0),
+    ] {
+        assert_eq!(metrics[format!("master/{name}")], expected, "{name}");
+    }
+    world.pass(PING * 10);
+    let metrics = world.core.view(View::Metrics);
+    assert_eq!(metrics["master/slave_removals/reason_unhealthy"], 1.0);
+    assert_eq!(metrics["master/slaves_unreachable"], 1.0);
+
+    let (mut world, agent, _) = running();
+    world.agent_sends(&pid(1), &UnregisterSlaveMessage { slave_id: SlaveId { value: agent } });
+    let metrics = world.core.view(View::Metrics);
+    assert_eq!(metrics["master/slave_removals/reason_unregistered"], 1.0);
+    assert_eq!(metrics["master/task_gone/source_master/reason_slave_removed"], 1.0);
 }

@@ -1,5 +1,6 @@
 //! Questions to a running system.
 
+use crate::token::TokenArgs;
 use crate::{GatewayAt, MasterAt};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -12,6 +13,8 @@ use std::time::Duration;
 pub struct NodesArgs {
     #[command(flatten)]
     at: GatewayAt,
+    #[command(flatten)]
+    token: TokenArgs,
     /// For machines
     #[arg(long)]
     json: bool,
@@ -35,19 +38,33 @@ pub struct LogsArgs {
     follow: bool,
     #[command(flatten)]
     at: GatewayAt,
+    #[command(flatten)]
+    token: TokenArgs,
 }
 
-/// A JSON document over HTTP; `None` for 404.
-pub fn get(server: SocketAddr, path: &str) -> Result<Option<Value>> {
-    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build();
-    match ureq::Agent::new_with_config(agent).get(format!("http://{server}{path}")).call() {
-        Ok(mut response) => {
-            let text = response.body_mut().read_to_string().with_context(|| format!("{server}{path}"))?;
-            Ok(Some(serde_json::from_str(&text).with_context(|| format!("{server}{path}: not JSON"))?))
-        }
-        Err(ureq::Error::StatusCode(404)) => Ok(None),
-        Err(error) => bail!("{server}: {error}; is it running there?"),
+/// A JSON document over HTTP; `None` for 404. Any other refusal is an error in the server's words.
+pub fn get(server: SocketAddr, token: &TokenArgs, path: &str) -> Result<Option<Value>> {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(Duration::from_secs(10)))
+        .http_status_as_error(false)
+        .build();
+    let mut request = ureq::Agent::new_with_config(config).get(format!("http://{server}{path}"));
+    if let Some(header) = token.header()? {
+        request = request.header("Authorization", header);
     }
+    let mut response = match request.call() {
+        Ok(response) => response,
+        Err(error) => bail!("{server}: {error}; is it running there?"),
+    };
+    let status = response.status().as_u16();
+    let text = response.body_mut().read_to_string().with_context(|| format!("{server}{path}"))?;
+    match status {
+        404 => return Ok(None),
+        401 => bail!("{server} asks for a token: give --token-file FILE, or set MICRO_TOKEN"),
+        300.. => bail!("{server}{path} answers {status}: {}", text.trim()),
+        _ => {}
+    }
+    Ok(Some(serde_json::from_str(&text).with_context(|| format!("{server}{path}: not JSON"))?))
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -64,14 +81,14 @@ fn power(node: &Value) -> String {
 }
 
 pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
-    let mut document = get(args.at.gateway, "/nodes")?.context("this is no gateway")?;
+    let mut document = get(args.at.gateway, &args.token, "/nodes")?.context("this is no gateway")?;
     // A page at a time: a gateway may have many thousands.
     let total = document["total"].as_u64().unwrap_or(0);
     while let Some(list) = document["nodes"].as_array_mut() {
         let so_far = list.len();
         let page = match so_far as u64 >= total {
             true => break,
-            false => get(args.at.gateway, &format!("/nodes?offset={so_far}"))?,
+            false => get(args.at.gateway, &args.token, &format!("/nodes?offset={so_far}"))?,
         };
         match page.and_then(|page| page["nodes"].as_array().cloned()).filter(|page| !page.is_empty()) {
             Some(page) => list.extend(page),
@@ -107,7 +124,8 @@ pub fn nodes(args: &NodesArgs) -> Result<ExitCode> {
 
 /// All tasks that a master knows.
 pub fn known_tasks(master: SocketAddr) -> Result<Vec<Value>> {
-    let mut document = get(master, "/tasks?limit=100000")?.context("this is no master")?;
+    let mut document =
+        get(master, &TokenArgs::default(), "/tasks?limit=100000")?.context("this is no master")?;
     match document["tasks"].take() {
         Value::Array(tasks) => Ok(tasks),
         _ => bail!("{master} answers without tasks"),
@@ -133,7 +151,7 @@ pub fn logs(args: &LogsArgs) -> Result<ExitCode> {
     let mut seen = false;
     loop {
         let path = format!("/logs?task={}&offset={offset}", args.task);
-        match get(args.at.gateway, &path)? {
+        match get(args.at.gateway, &args.token, &path)? {
             None if !args.follow && !seen => bail!("task '{}' has logged nothing here", args.task),
             None => {}
             Some(log) => {

@@ -200,8 +200,7 @@ pub async fn gateway(args: GatewayArgs) -> Result<ExitCode> {
         battery_mah: args.battery,
     })
     .await?;
-    println!("gateway listens at {}", handle.address);
-    println!("page at {}", handle.page);
+    crate::serve::announce(&format!("gateway listens at {}\npage at {}\n", handle.address, handle.page));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut retire = signal(SignalKind::user_defined1())?;

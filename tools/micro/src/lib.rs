@@ -16,6 +16,7 @@ mod serve;
 mod sim;
 mod task;
 mod tock;
+mod token;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

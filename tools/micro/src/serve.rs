@@ -5,6 +5,7 @@ use air::{Air, AirConfig, Conditions, Scene, Stats};
 use anyhow::{Context, Result, bail};
 use lowpan::Eui64;
 use serde_json::{Map, Value, json};
+use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -101,6 +102,13 @@ pub fn node(args: NodeArgs) -> Result<ExitCode> {
     }
 }
 
+/// Says where something is, all at once: whoever started it may read the first line and close the pipe.
+pub fn announce(lines: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody has to read it.
+    let _ = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
+}
+
 #[derive(clap::Args)]
 pub struct MasterArgs {
     /// Where agents, frameworks and operators reach it
@@ -155,8 +163,7 @@ pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode>
         ..Default::default()
     })
     .await?;
-    println!("master listens at {}", handle.addr);
-    println!("page at {}", handle.page);
+    announce(&format!("master listens at {}\npage at {}\n", handle.addr, handle.page));
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         ended = handle.wait() => return ended.map(|()| ExitCode::SUCCESS).map_err(Into::into),

@@ -7,6 +7,7 @@
 use super::fleet::{self, Counts, Fleet};
 use super::stub::Stub;
 use super::{Launches, percentile};
+use crate::token::TokenArgs;
 use anyhow::{Context, Result, bail};
 use gateway::keys::KeySource;
 use gateway::session::Keyring;
@@ -65,7 +66,10 @@ impl Gateway {
 
     async fn metric(&self, name: &'static str) -> Result<u64> {
         let http = self.http;
-        let all = tokio::task::spawn_blocking(move || crate::ask::get(http, "/metrics/snapshot")).await??;
+        let all = tokio::task::spawn_blocking(move || {
+            crate::ask::get(http, &TokenArgs::default(), "/metrics/snapshot")
+        })
+        .await??;
         all.and_then(|all| all[name].as_u64()).with_context(|| format!("no figure {name}"))
     }
 

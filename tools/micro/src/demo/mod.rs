@@ -9,6 +9,7 @@ pub use cast::board;
 
 use crate::keys;
 use crate::serve::{ConditionArgs, GATEWAY_EUI64};
+use crate::token::TokenArgs;
 use agent_posix::{Node, NodeConfig, Snapshot};
 use air::{Air, AirConfig};
 use anyhow::{Context, Result, bail};
@@ -167,7 +168,7 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
                 }
             }
             _ = tick.tick() => {
-                let view = tokio::task::spawn_blocking(move || crate::ask::get(gateway_at, "/nodes")).await??;
+                let view = tokio::task::spawn_blocking(move || crate::ask::get(gateway_at, &TokenArgs::default(), "/nodes")).await??;
                 let view = view.context("the gateway answers without nodes")?;
                 for line in scene.look(&view).await? {
                     show.line(&format!("{:6.2} s  {line}", started.elapsed().as_secs_f64()));

@@ -7,10 +7,10 @@ mod describe;
 mod text;
 
 use crate::MasterAt;
+use crate::token::TokenArgs;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -44,9 +44,8 @@ pub enum JobCommand {
 struct Place {
     #[command(flatten)]
     at: MasterAt,
-    /// File with the operator's token, for a master that listens beyond this machine
-    #[arg(long, env = "MICRO_TOKEN_FILE", value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    token: TokenArgs,
     /// For machines: the master's answer
     #[arg(long)]
     json: bool,
@@ -217,14 +216,13 @@ impl Place {
             .http_status_as_error(false)
             .build();
         let mut request = http::Request::builder().method(method).uri(format!("http://{server}{path}"));
-        if let Some(file) = &self.token_file {
-            let token = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-            request = request.header("Authorization", format!("Bearer {}", token.trim()));
+        if let Some(header) = self.token.header()? {
+            request = request.header("Authorization", header);
         }
         let request = request
             .header("Content-Type", "application/json")
             .body(body.map(Value::to_string).unwrap_or_default())
-            .context("the token's file holds no token")?;
+            .context("a request that cannot be made")?;
         let agent = ureq::Agent::new_with_config(config);
         let mut response = match agent.run(request) {
             Ok(response) => response,

@@ -4,79 +4,14 @@
 mod support;
 
 use framework::v1::{TaskState::*, task_status::Reason};
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
-use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-use support::{Follower, PLAIN, micro, states};
+use std::net::UdpSocket;
+use support::restarting::{Restarting, free_tcp_port};
+use support::{Follower, PLAIN, states};
 
 /// Lives at once.
 const AT_ONCE: usize = 6;
 /// More commits than a life can have.
 const COMMITS_MAX: u64 = 200;
-
-/// A gateway that is started again when it stops, from then on without a place to stop at.
-struct Gateway {
-    child: Arc<Mutex<Option<Child>>>,
-    starts: Arc<Mutex<u32>>,
-    watcher: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Gateway {
-    fn start(args: Vec<String>, stop_at: String) -> Self {
-        let (child, starts) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
-        let spawn = move |stop_at: &str| {
-            let mut child = micro()
-                .args(&args)
-                .env("MICRO_TEST_STOP_AT", stop_at)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let mut line = String::new();
-            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-            child
-        };
-        *child.lock().unwrap() = Some(spawn(&stop_at));
-        let (held, count) = (child.clone(), starts.clone());
-        let watcher = std::thread::spawn(move || {
-            loop {
-                match held.lock().unwrap().as_mut() {
-                    None => return,
-                    Some(child) => {
-                        if child.try_wait().unwrap().is_some() {
-                            *count.lock().unwrap() += 1;
-                            *child = spawn("");
-                        }
-                    }
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        });
-        Self { child, starts, watcher: Some(watcher) }
-    }
-
-    fn restarts(&self) -> u32 {
-        *self.starts.lock().unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.lock().unwrap().take() {
-            let _ = child.kill(); // it may have ended
-            let _ = child.wait();
-        }
-        if let Some(watcher) = self.watcher.take() {
-            let _ = watcher.join();
-        }
-    }
-}
-
-fn free_tcp_port() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// One life; true if the gateway was stopped in it.
 async fn life(stop_at: String) -> bool {
@@ -94,7 +29,7 @@ async fn life(stop_at: String) -> bool {
     let args = args.split(' ').map(str::to_owned).collect();
     let gateway = tokio::task::spawn_blocking({
         let stop_at = stop_at.clone();
-        move || Gateway::start(args, stop_at)
+        move || Restarting::start(args, stop_at)
     });
     let gateway = gateway.await.unwrap();
     let node = dir.path().join("node");

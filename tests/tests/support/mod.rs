@@ -1,6 +1,7 @@
 //! A system of real processes on loopback, and a framework that follows one task.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod restarting;
 pub mod tock;
 
 use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState, TaskStatus};

@@ -1,5 +1,6 @@
 //! The jobs against a scripted master: no sockets, no clock, a disk of bytes.
 
+mod any;
 mod world;
 
 use master::jobs::{Input, Request};

@@ -53,6 +53,8 @@ pub struct World {
     pub frameworks: BTreeSet<String>,
     /// Kills do nothing.
     pub deaf: bool,
+    /// Ids of all tasks that ever were.
+    ids: BTreeSet<String>,
 }
 
 fn config() -> JobsConfig {
@@ -80,6 +82,7 @@ impl World {
             subscribed: false,
             frameworks: BTreeSet::new(),
             deaf: false,
+            ids: BTreeSet::new(),
         };
         world.start();
         world
@@ -271,7 +274,8 @@ impl World {
             assert_eq!(info.agent_id.value, agent);
             let id = info.task_id.value.clone();
             let task = Task { agent: agent.clone(), needs, alive: true, statuses: VecDeque::new(), info };
-            assert!(self.tasks.insert(id.clone(), task).is_none(), "{id} twice");
+            assert!(self.ids.insert(id.clone()), "{id} twice");
+            self.tasks.insert(id.clone(), task);
             self.say(&id, TaskState::TaskRunning, None);
         }
         assert!(amounts.contains(&spent), "{amounts} for {spent}");

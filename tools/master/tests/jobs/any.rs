@@ -287,7 +287,7 @@ impl Case {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_jobs_are_what_was_asked_for(steps in prop::collection::vec(step(), 1..120)) {

@@ -153,10 +153,11 @@ impl<E: Executor> ExecutorDriver<E> {
             true => log("resubscribed", self.executor.resubscribed(&handle, subscribed).await),
         };
         loop {
-            if let Some((_, until)) = self.ending
-                && (handle.ledger().is_settled() || Instant::now() >= until)
-            {
-                return Ok(true);
+            if let Some((end, until)) = self.ending {
+                let ended = end == ExecutorEnd::Stopped || handle.running().is_empty();
+                if ended && handle.ledger().is_settled() || Instant::now() >= until {
+                    return Ok(true);
+                }
             }
             let until = self.ending.map(|(_, until)| until);
             let heard = tokio::select! {

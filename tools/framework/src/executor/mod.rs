@@ -80,8 +80,9 @@ pub trait Executor: Send + 'static {
         async { Ok(()) }
     }
 
-    /// End all tasks; the driver ends once their updates are acknowledged, or the grace period is over. Says of each task
-    /// that has not ended that it was killed, unless told otherwise. Called also when the agent is lost for good.
+    /// End all tasks; the driver ends once the end of each was told and acknowledged, or the grace period is over. Says of
+    /// each that was not told to have ended that it was killed, unless told otherwise. Called also when the agent is lost
+    /// for good.
     fn shutdown(&mut self, handle: &ExecutorHandle) -> impl Future<Output = Outcome> + Send {
         async {
             for task in handle.running() {

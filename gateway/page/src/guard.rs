@@ -3,6 +3,8 @@
 
 use crate::reply;
 use crate::token::{Token, TokenError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use libprocess::Body;
@@ -60,10 +62,9 @@ impl Guard {
     pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         if let Some(token) = &self.token {
-            let given = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
-            let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            let given = text(header::AUTHORIZATION).and_then(given);
             return match given {
-                Some((_, given)) if token.is(given.trim().as_bytes()) => Ok(()),
+                Some(given) if token.is(&given) => Ok(()),
                 _ => Err(Box::new(unauthorized())),
             };
         }
@@ -106,6 +107,18 @@ impl Guard {
             || name.eq_ignore_ascii_case("localhost")
             || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
+}
+
+/// The token of an `Authorization`: after `Bearer`, or the password of whoever after `Basic`, which is all that tools made
+/// for Mesos can send. Nobody is asked for the latter: a browser would ask its user by itself.
+fn given(authorization: &str) -> Option<Vec<u8>> {
+    let (scheme, value) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(value.trim().as_bytes().to_vec());
+    }
+    let pair = STANDARD.decode(value.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    Some(pair[colon + 1..].to_vec())
 }
 
 fn unauthorized() -> Response<Body> {
@@ -163,6 +176,14 @@ mod tests {
             token.text(),
         ] {
             assert_eq!(status(&guard, Method::GET, &[("authorization", wrong)]), 401, "{wrong}");
+        }
+        for (pair, expected) in [
+            (format!("anyone:{}", token.text()), 200),
+            (token.text().to_owned(), 401),
+            (format!("{}:", token.text()), 401),
+        ] {
+            let basic = format!("Basic {}", STANDARD.encode(&pair));
+            assert_eq!(status(&guard, Method::POST, &[("authorization", &basic)]), expected, "{pair}");
         }
         let refused = guard.check(&Method::GET, &HeaderMap::new()).unwrap_err();
         assert_eq!(refused.headers()[header::WWW_AUTHENTICATE], "Bearer");

@@ -54,8 +54,19 @@ pub(crate) async fn answer(request: Request<Bytes>, doors: &Doors) -> Response<B
         _ => {}
     }
     let asked = Asked::of(&request);
+    let changes = changes::is_change(request.method(), &path) || logging::is_change(&path, &asked);
+    if changes && let Err(refused) = may_change(request.headers(), doors) {
+        return *refused;
+    }
     let reply = other(&request, &path, &asked, doors).await;
     reply.finish(&asked, request.method() == Method::HEAD)
+}
+
+/// Changes are for whoever has the operator's token, where there is one, and never for other sites' pages; in Mesos
+/// they are for whoever its authenticators let in.
+fn may_change(headers: &HeaderMap, doors: &Doors) -> Result<(), Box<Response<Body>>> {
+    // Whatever the method was, it is no question.
+    doors.page.guard().check(&Method::POST, headers)
 }
 
 /// Everything but the two APIs.
@@ -68,7 +79,7 @@ async fn other(request: &Request<Bytes>, path: &str, asked: &Asked, doors: &Door
         // Unlike all else here it changes something with GET, as its users are used to.
         return if reads { logging::toggle(asked, doors) } else { Reply::not_allowed("GET, HEAD") };
     }
-    if !reads && listed() {
+    if changes::is_change(method, path) {
         return changes::make(method, path, request.body(), doors).await;
     }
     if reads && listed() {

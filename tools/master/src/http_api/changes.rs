@@ -27,6 +27,12 @@ pub(super) fn methods(path: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a request is for a change.
+pub(super) fn is_change(method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    !reads && methods(path).is_some_and(|all| all.split(", ").any(|one| one == method.as_str()))
+}
+
 /// Does what is asked for.
 pub(super) async fn make(method: &Method, path: &str, body: &Bytes, doors: &Doors) -> Reply {
     let call = match call_of(method, path, body) {

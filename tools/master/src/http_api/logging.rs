@@ -11,6 +11,11 @@ use std::time::Duration;
 /// What is said where nobody can change it.
 const FIXED: &str = "the level cannot be changed in this process: start it with MICRO_LOG=debug";
 
+/// Whether a request is for a change, which this endpoint makes with GET.
+pub(super) fn is_change(path: &str, asked: &Asked) -> bool {
+    path == "/logging/toggle" && (asked.value("level").is_some() || asked.value("duration").is_some())
+}
+
 /// `/logging/toggle`: shows the level, or raises it for a while.
 pub(super) fn toggle(asked: &Asked, doors: &Doors) -> Reply {
     let (level, duration) = match (asked.value("level"), asked.value("duration")) {

@@ -30,6 +30,11 @@ pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Bod
         Ok(call) => call,
         Err(why) => return plain(StatusCode::BAD_REQUEST, why),
     };
+    if is_change(call.r#type())
+        && let Err(refused) = super::may_change(headers, doors)
+    {
+        return *refused;
+    }
     // Unlike schedulers', operators' answers are JSON if both are welcome.
     let json = accepts(headers, JSON);
     if !json && !accepts(headers, PROTOBUF) {
@@ -62,6 +67,13 @@ pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Bod
     let kind = HeaderValue::from_static(if json { JSON } else { PROTOBUF });
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
+}
+
+/// Whether a call changes anything; a new type of call does until it is said here that it does not.
+fn is_change(kind: call::Type) -> bool {
+    use call::Type::{ListFiles, ReadFile, Subscribe, Unknown};
+    let reads = kind.as_str_name().starts_with("GET_");
+    !reads && !matches!(kind, ListFiles | ReadFile | Subscribe | Unknown)
 }
 
 /// Answers what is about this process and not about the core.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A scheduler, an agent and a task that runs between them.
-async fn with_a_task() -> (Handle, Agent, Scheduler, String, String) {
+pub async fn with_a_task() -> (Handle, Agent, Scheduler, String, String) {
     let master = start().await;
     let mut agent = Agent::start(master.addr).await;
     let agent_id = agent.register().await;

@@ -1,6 +1,7 @@
 //! The older endpoints over HTTP: which there are, what is refused, and that what is there can be read by those who
 //! read Mesos' own.
 
+use super::console::with_a_task;
 use super::*;
 
 async fn status(addr: SocketAddrV4, request: &str, body: &[u8]) -> (u16, String, String) {
@@ -8,38 +9,10 @@ async fn status(addr: SocketAddrV4, request: &str, body: &[u8]) -> (u16, String,
     (status, head.to_lowercase(), String::from_utf8_lossy(&body).into_owned())
 }
 
-/// A master with an agent, a framework, and a running task: master, agent's id, framework's id, and what keeps it so.
-async fn busy() -> (Handle, String, String, (Agent, Scheduler)) {
-    let master = start().await;
-    let mut agent = Agent::start(master.addr).await;
-    let agent_id = agent.register().await;
-    let mut scheduler = Scheduler::subscribe(master.addr, true).await;
-    let framework = scheduler.wait(event::Type::Subscribed).await.subscribed.unwrap().framework_id.value;
-    let offers = scheduler.wait(event::Type::Offers).await.offers.unwrap().offers;
-    let task = json!({
-        "name": "n", "task_id": {"value": "t"}, "agent_id": {"value": agent_id},
-        "command": {"value": "run"},
-        "resources": [
-            {"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.05}},
-            {"name": "mem", "type": "SCALAR", "scalar": {"value": 0.064}},
-        ],
-    });
-    let launch = json!({"type": "LAUNCH", "launch": {"task_infos": [task]}});
-    let accept = json!({
-        "framework_id": {"value": framework}, "type": "ACCEPT",
-        "accept": {"offer_ids": [{"value": offers[0].id.value}], "operations": [launch]},
-    });
-    assert_eq!(scheduler.call(accept).await, 202);
-    agent.wait::<RunTaskMessage>().await;
-    agent.status(&framework, &agent_id, TaskState::TaskRunning, 1);
-    scheduler.wait(event::Type::Update).await;
-    (master, agent_id, framework, (agent, scheduler))
-}
-
 /// What `mesos agent list`, `task list` and `framework list` take out of the documents (src/python/cli_new).
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mesos_command_finds_its_fields() {
-    let (master, agent_id, framework, _alive) = busy().await;
+    let (master, _agent, _scheduler, framework, agent_id) = with_a_task().await;
     let addr = master.addr;
     let agent = &get(addr, "/slaves").await["slaves"][0];
     assert_eq!(agent["id"], agent_id.as_str());
@@ -61,7 +34,7 @@ async fn the_mesos_command_finds_its_fields() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn documents_are_selected_and_agree() {
-    let (master, agent_id, framework, _alive) = busy().await;
+    let (master, _agent, _scheduler, framework, agent_id) = with_a_task().await;
     let addr = master.addr;
     let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number"));
     let slaves = get(addr, &format!("/slaves?slave_id={agent_id}")).await;

@@ -86,3 +86,41 @@ async fn an_operator_watches_by_json() {
 async fn an_operator_watches_by_protobuf() {
     watch(false).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_need_the_token_and_what_is_read_does_not() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("token");
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    let config = Config { listen, token_file: Some(file.clone()), ..Config::default() };
+    let master = run(config).await.unwrap();
+    let addr = master.addr;
+    let token = std::fs::read_to_string(file).unwrap();
+    let bearer = format!("\r\nAuthorization: Bearer {}", token.trim());
+    let basic = format!("\r\nAuthorization: Basic {}", STANDARD.encode(format!("me:{}", token.trim())));
+    let call = format!("{OPERATOR}\r\nContent-Type: application/json");
+    let teardown = br#"{"type": "TEARDOWN", "teardown": {"framework_id": {"value": "x"}}}"#;
+    let form = "POST /teardown HTTP/1.1".to_owned();
+    let toggle = "GET /logging/toggle?level=1&duration=1secs HTTP/1.1".to_owned();
+    // With the token they are answered, if only that there is nothing to be done.
+    for (head, body, answered) in
+        [(&call, &teardown[..], 400), (&form, &b"frameworkId=x"[..], 400), (&toggle, &b""[..], 501)]
+    {
+        let (status, refused, why) = http(addr, head, body).await;
+        assert_eq!(status, 401, "{head}");
+        assert!(refused.to_lowercase().contains("www-authenticate: bearer"), "{refused}");
+        assert!(String::from_utf8_lossy(&why).contains("--token-file"), "{head}");
+        for right in [&bearer, &basic] {
+            assert_eq!(http(addr, &format!("{head}{right}"), body).await.0, answered, "{head}");
+        }
+    }
+    assert_eq!(http(addr, &call, br#"{"type": "GET_STATE"}"#).await.0, 200);
+    assert_eq!(http(addr, "GET /state HTTP/1.1", b"").await.0, 200);
+    assert_eq!(http(addr, "GET /logging/toggle HTTP/1.1", b"").await.0, 200);
+    let foreign = "\r\nOrigin: http://elsewhere.example";
+    let open = start().await;
+    for head in [&call, &form] {
+        assert_eq!(http(open.addr, &format!("{head}{foreign}"), teardown).await.0, 403, "{head}");
+    }
+}

@@ -5,6 +5,7 @@ use gateway::bridge::NodeId;
 use gateway::keys;
 use lowpan::Eui64;
 use node_oscore::Credential;
+use serde_json::json;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ pub struct CommissionArgs {
     /// Write the line to a new file instead
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -41,6 +45,9 @@ pub struct RevokeArgs {
     /// The gateway's file of keys
     #[arg(long, env = "MICRO_KEYS", default_value = KEYS, value_name = "FILE")]
     keys: PathBuf,
+    /// For machines
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn commission(args: &CommissionArgs) -> Result<ExitCode> {
@@ -62,17 +69,31 @@ pub fn commission(args: &CommissionArgs) -> Result<ExitCode> {
             return Err(error.into());
         }
     };
-    eprintln!("node {} has a key in {}", args.eui64, args.keys.display());
-    match out {
-        Some(mut file) => writeln!(file, "{}", credential.to_line())?,
-        None => println!("{}", credential.to_line()),
+    let line = credential.to_line();
+    if let Some(mut file) = out {
+        writeln!(file, "{line}")?;
+    } else if !args.json {
+        println!("{line}");
+    }
+    match args.json {
+        true => {
+            let key = args.out.is_none().then_some(line);
+            println!(
+                "{}",
+                json!({ "node": args.eui64.to_string(), "keys": args.keys, "file": args.out, "key": key })
+            );
+        }
+        false => eprintln!("node {} has a key in {}", args.eui64, args.keys.display()),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub fn revoke(args: &RevokeArgs) -> Result<ExitCode> {
     keys::revoke(&args.keys, NodeId(args.eui64.0))?;
-    eprintln!("node {} is not heard any more", args.eui64);
+    match args.json {
+        true => println!("{}", json!({ "node": args.eui64.to_string(), "revoked": true })),
+        false => eprintln!("node {} is not heard any more", args.eui64),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

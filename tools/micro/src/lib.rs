@@ -1,12 +1,12 @@
 //! The operator's command: a demo of everything, each part by itself, and questions to a running system.
 //!
-//! Exit status 0 is success, 1 a failure said on standard error, 2 a command line that makes no sense; `run` exits
-//! with 3 if the task did not finish well, `job` also with 4 if there is no such job, and `check` with 1 if the image would not run.
+//! Exit statuses are in `exit`; `check` ends with 1 if the image would not run.
 
 mod ask;
 mod bench;
 mod check;
 mod demo;
+mod exit;
 mod gateway;
 mod image;
 mod job;
@@ -19,14 +19,13 @@ mod tock;
 mod token;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
-#[command(name = "micro", version, about = "Microcontrollers as agents of an Apache Mesos cluster")]
+#[command(name = "micro", version, about = "Microcontrollers as agents of an Apache Mesos cluster", after_help = exit::HELP)]
 struct Cli {
     /// How log lines look on standard error
     #[arg(long, global = true, env = "MICRO_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
@@ -51,8 +50,8 @@ enum Command {
     Bench(bench::Args),
     /// Run whole worlds in virtual time, one for each seed, and check what must hold
     Sim(sim::Args),
-    /// Run a node as a process
-    Node(serve::NodeArgs),
+    /// Show a node (micro node EUI64), or run one as a process (--gateway or --air)
+    Node(Box<serve::NodeArgs>),
     /// Run a node with a Tock kernel under QEMU
     Emulate(tock::EmulateArgs),
     /// Write what a node without files is told: its key, its gateway, its network
@@ -77,32 +76,26 @@ enum Command {
     Check(check::CheckArgs),
     /// End a task
     Kill(run::KillArgs),
-    /// Jobs of the embedded master: submit, list, show, end. Exit status 3: it failed (--wait), 4: no such job
+    /// Jobs of the embedded master: submit, list, show, end
     #[command(subcommand)]
     Job(job::JobCommand),
     /// Build what a board runs, or native tasks for it
     Image(image::ImageArgs),
     /// Sign images, and check signatures
-    #[command(subcommand)]
-    Task(task::TaskCommand),
+    Task(task::TaskArgs),
     /// Show what a task logged
     Logs(ask::LogsArgs),
-}
-
-/// Where a gateway answers operators.
-#[derive(clap::Args, Clone, Copy)]
-struct GatewayAt {
-    /// The gateway
-    #[arg(long, env = "MICRO_GATEWAY", default_value = "127.0.0.1:5051", value_name = "ADDR")]
-    gateway: SocketAddr,
-}
-
-/// Where a master is.
-#[derive(clap::Args, Clone, Copy)]
-struct MasterAt {
-    /// The master
-    #[arg(long, env = "MICRO_MASTER", default_value = "127.0.0.1:5050", value_name = "ADDR")]
-    master: SocketAddr,
+    /// Show what happened, and go on with what happens
+    Events(ask::EventsArgs),
+    /// List the images that a gateway holds for its nodes
+    Images(ask::ImagesArgs),
+    /// Empty an agent before its node is taken away
+    Drain(ask::DrainArgs),
+    /// Print what makes a shell complete this command
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Reads the command line and does what it says.
@@ -131,7 +124,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("micro: {error:#}");
-            ExitCode::FAILURE
+            exit::status(&error)
         }
     }
 }
@@ -171,7 +164,7 @@ fn work(command: Command, log: master::LogLevel) -> Result<ExitCode> {
         Command::Demo(args) => runtime()?.block_on(demo::demo(args)),
         Command::Bench(args) => runtime()?.block_on(bench::bench(args)),
         Command::Sim(args) => sim::sim(args),
-        Command::Node(args) => serve::node(args),
+        Command::Node(args) => serve::node(*args),
         Command::Emulate(args) => tock::emulate(&args),
         Command::Provision(args) => tock::provision(&args),
         Command::Gateway(args) => runtime()?.block_on(gateway::gateway(*args)),
@@ -185,7 +178,14 @@ fn work(command: Command, log: master::LogLevel) -> Result<ExitCode> {
         Command::Run(args) => runtime()?.block_on(run::run(args)),
         Command::Check(args) => check::check(&args),
         Command::Image(args) => image::image(&args),
-        Command::Task(command) => task::task(command),
+        Command::Task(args) => task::task(args),
+        Command::Events(args) => ask::events(&args),
+        Command::Images(args) => ask::images(&args),
+        Command::Drain(args) => ask::drain(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "micro", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Kill(args) => runtime()?.block_on(run::kill(args)),
         Command::Job(command) => job::job(command),
     }

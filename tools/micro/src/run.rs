@@ -1,11 +1,13 @@
 //! One task from the command line: a framework that launches it, follows it and ends.
 
-use crate::{MasterAt, ask};
+use crate::ask::{self, MasterAt};
+use crate::exit::{ENDED_BADLY, Trouble};
 use anyhow::{Context, Result, bail};
 use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState};
 use framework::{Client, Event};
 use gateway::agent::CAPABILITY_LABEL;
 use mesos_proto::{mesos, recast, resources::Scalars};
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -42,6 +44,9 @@ pub struct RunArgs {
     /// Come back when it runs
     #[arg(long)]
     detach: bool,
+    /// For machines: a line of JSON for each status and message
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     at: MasterAt,
     /// Arguments for the task
@@ -55,6 +60,9 @@ pub struct KillArgs {
     task: String,
     #[command(flatten)]
     at: MasterAt,
+    /// For machines: its last status as a line of JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// A framework of this command.
@@ -121,6 +129,21 @@ fn describe(status: &v1::TaskStatus) -> String {
     text
 }
 
+/// Tells of a status: people read it on standard error, machines on standard output.
+fn tell(status: &v1::TaskStatus, json: bool) {
+    let id = &status.task_id.value;
+    if !json {
+        return eprintln!("{id}: {}", describe(status));
+    }
+    let reason = status.reason.map(|_| status.reason().as_str_name());
+    let agent = status.agent_id.as_ref().map(|agent| &agent.value);
+    let state = status.state().as_str_name();
+    println!(
+        "{}",
+        json!({ "task_id": id, "state": state, "reason": reason, "message": status.message, "agent_id": agent })
+    );
+}
+
 pub async fn run(args: RunArgs) -> Result<ExitCode> {
     let uri = match args.image.contains("://") || args.image.starts_with("data:") {
         true => args.image.clone(),
@@ -147,19 +170,21 @@ pub async fn run(args: RunArgs) -> Result<ExitCode> {
                 continue;
             }
         };
-        match act(&client, event, &wanted, &mut task).await? {
+        match act(&client, event, &wanted, &mut task, args.json).await? {
             None => {}
             Some(status) => {
-                eprintln!("{id}: {}", describe(&status));
+                tell(&status, args.json);
                 let state = status.state();
                 if args.detach && state == TaskState::TaskRunning {
-                    println!("{id}");
+                    if !args.json {
+                        println!("{id}");
+                    }
                     return Ok(ExitCode::SUCCESS);
                 }
                 if is_terminal(state) {
                     client.teardown().await?;
                     let well = state == TaskState::TaskFinished;
-                    return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(3) });
+                    return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(ENDED_BADLY) });
                 }
             }
         }
@@ -172,12 +197,17 @@ async fn act(
     event: Event,
     wanted: &Scalars,
     task: &mut Option<TaskInfo>,
+    json: bool,
 ) -> Result<Option<v1::TaskStatus>> {
     if let Some(error) = event.error {
         bail!("the master says: {}", error.message);
     }
     if let Some(message) = event.message {
-        println!("message: {}", String::from_utf8_lossy(&message.data));
+        let text = String::from_utf8_lossy(&message.data);
+        match json {
+            true => println!("{}", json!({ "message": text })),
+            false => println!("message: {text}"),
+        }
     }
     for offer in event.offers.into_iter().flat_map(|offers| offers.offers) {
         match task.take_if(|_| offered(&offer).is_ok_and(|offered| offered.contains(wanted))) {
@@ -197,9 +227,12 @@ async fn act(
 /// Takes over the framework that the task is of, kills it and waits for its end.
 pub async fn kill(args: KillArgs) -> Result<ExitCode> {
     let master = args.at.master;
-    let tasks = tokio::task::spawn_blocking(move || ask::known_tasks(master)).await??;
+    let server = args.at.server()?;
+    let tasks = tokio::task::spawn_blocking(move || ask::known_tasks(&server)).await??;
     let known = tasks.iter().find(|task| task["id"] == args.task.as_str());
-    let known = known.with_context(|| format!("the master knows no task '{}'", args.task))?;
+    let none =
+        || Trouble::Unknown(format!("the master knows no task '{}'; `micro tasks` lists them", args.task));
+    let known = known.ok_or_else(none)?;
     let framework = known["framework_id"].as_str().context("a task without a framework")?;
     let mut info = info("micro", DETACHED_S);
     info.id = Some(v1::FrameworkId { value: framework.to_owned() });
@@ -208,7 +241,7 @@ pub async fn kill(args: KillArgs) -> Result<ExitCode> {
     let end = tokio::time::timeout(KILL_PATIENCE, async {
         loop {
             let event = events.recv().await.context("the master ended the subscription")?;
-            let status = act(&client, event, &Scalars::default(), &mut None).await?;
+            let status = act(&client, event, &Scalars::default(), &mut None, args.json).await?;
             let status = status.filter(|status| status.task_id.value == args.task);
             if let Some(status) = status.filter(|status| is_terminal(status.state())) {
                 return Ok::<_, anyhow::Error>(status);
@@ -216,7 +249,7 @@ pub async fn kill(args: KillArgs) -> Result<ExitCode> {
         }
     });
     let end = end.await.context("the task has not ended yet; it will when its node is heard")??;
-    eprintln!("{}: {}", args.task, describe(&end));
+    tell(&end, args.json);
     client.teardown().await?;
     Ok(ExitCode::SUCCESS)
 }

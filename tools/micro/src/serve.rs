@@ -17,8 +17,16 @@ pub const GATEWAY_EUI64: &str = "0200000000000001";
 
 #[derive(clap::Args)]
 pub struct NodeArgs {
-    /// The gateway, over UDP
-    #[arg(long, value_name = "ADDR", required_unless_present = "air", conflicts_with = "air")]
+    /// Show this node, as its gateway knows it, and run none
+    #[arg(value_name = "EUI64", conflicts_with_all = ["air", "eui64", "key", "insecure", "listen"])]
+    shown: Option<Eui64>,
+    #[command(flatten)]
+    token: crate::token::TokenArgs,
+    /// Of a node that is shown: for machines
+    #[arg(long, requires = "shown")]
+    json: bool,
+    /// The gateway, over UDP; of a node that is shown, where operators ask it
+    #[arg(long, value_name = "ADDR", required_unless_present_any = ["air", "shown"], conflicts_with = "air")]
     gateway: Option<SocketAddr>,
     /// The medium, over 802.15.4
     #[arg(long, value_name = "ADDR")]
@@ -56,6 +64,10 @@ pub struct NodeArgs {
 }
 
 pub fn node(args: NodeArgs) -> Result<ExitCode> {
+    if let Some(shown) = args.shown {
+        let at = crate::ask::GatewayAt::named(args.gateway, args.token)?;
+        return crate::ask::node(&at, shown, args.json);
+    }
     if args.publisher.len() > agent_posix::PUBLISHERS_MAX {
         bail!("--publisher: a node knows at most {}", agent_posix::PUBLISHERS_MAX);
     }

@@ -6,6 +6,7 @@ use gateway::agent::Image;
 use gateway::images::{Fetcher, Trust, parse_key};
 use node_proto::limits::{BOARD_NAME_MAX, MANIFEST_NAME_MAX};
 use node_proto::{Arch, Manifest};
+use serde_json::{Value, json};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,8 +15,17 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Signs images and checks signatures
+#[derive(clap::Args)]
+pub struct TaskArgs {
+    #[command(subcommand)]
+    command: TaskCommand,
+    /// For machines
+    #[arg(long, global = true)]
+    json: bool,
+}
+
 #[derive(clap::Subcommand)]
-pub enum TaskCommand {
+enum TaskCommand {
     /// Make a publisher's key pair: OUT.key, which stays secret, and OUT.pub
     Keygen {
         /// Path of the files without their endings
@@ -57,16 +67,23 @@ pub enum TaskCommand {
     },
 }
 
-pub fn task(command: TaskCommand) -> Result<ExitCode> {
-    match command {
+/// What was done, for people and for machines.
+type Told = (String, Value);
+
+pub fn task(args: TaskArgs) -> Result<ExitCode> {
+    let (text, document) = match args.command {
         TaskCommand::Keygen { out } => keygen(&out)?,
         TaskCommand::Sign { image, key, name, sequence, arch, board } => {
             let about = About { name, sequence, arch, board };
-            sign(&image, &key, &about)?;
+            sign(&image, &key, &about)?
         }
         TaskCommand::Verify { image, key, trust, role } => {
-            verify(&image, key.as_deref(), trust.as_deref(), &role)?;
+            verify(&image, key.as_deref(), trust.as_deref(), &role)?
         }
+    };
+    match args.json {
+        true => println!("{document}"),
+        false => println!("{text}"),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -89,15 +106,14 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
     writeln!(file, "{text}").with_context(|| path.display().to_string())
 }
 
-fn keygen(out: &Path) -> Result<()> {
+fn keygen(out: &Path) -> Result<Told> {
     let key = SigningKey::from_bytes(&rand::random());
     let (secret, public) = (beside(out, ".key"), beside(out, ".pub"));
     write_new(&secret, &hex(&key.to_bytes()), 0o600)?;
     let named = format!("ed25519:{}", hex(key.verifying_key().as_bytes()));
     write_new(&public, &named, 0o644)?;
-    println!("{named}");
-    println!("secret key in {}, public key in {}", secret.display(), public.display());
-    Ok(())
+    let text = format!("{named}\nsecret key in {}, public key in {}", secret.display(), public.display());
+    Ok((text, json!({ "key": named, "secret_file": secret, "public_file": public })))
 }
 
 /// What `sign` is told of an image.
@@ -131,7 +147,7 @@ fn fetch(image: &Path) -> Result<Image> {
     })
 }
 
-fn sign(path: &Path, key: &Path, about: &About) -> Result<()> {
+fn sign(path: &Path, key: &Path, about: &About) -> Result<Told> {
     let text = std::fs::read_to_string(key).with_context(|| key.display().to_string())?;
     let digits = text.trim();
     let parsed = (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(digits.get(at..at + 2)?, 16).ok());
@@ -169,8 +185,9 @@ fn sign(path: &Path, key: &Path, about: &About) -> Result<()> {
     let Ok(sealed) = manifest.seal(&key.sign(&message).to_bytes()) else { bail!(long()) };
     let beside = beside(path, ".manifest");
     std::fs::write(&beside, hex(&sealed)).with_context(|| beside.display().to_string())?;
-    println!("signed {name} release {sequence} sha256={} in {}", hex(&image.digest), beside.display());
-    Ok(())
+    let sha256 = hex(&image.digest);
+    let text = format!("signed {name} release {sequence} sha256={sha256} in {}", beside.display());
+    Ok((text, json!({ "name": name, "release": sequence, "sha256": sha256, "manifest": beside })))
 }
 
 /// A publisher's public key: 64 hexadecimal digits, with or without `ed25519:`, or a file with them.
@@ -184,7 +201,7 @@ pub fn public_key(text: &str) -> Result<[u8; 32], String> {
     }
 }
 
-fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>, role: &str) -> Result<()> {
+fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>, role: &str) -> Result<Told> {
     let trust = match (key, trust) {
         (Some(path), _) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -201,13 +218,10 @@ fn verify(image: &Path, key: Option<&Path>, trust: Option<&Path>, role: &str) ->
         Ok(signer) => {
             let said = manifest.and_then(|sealed| Manifest::peek(sealed).ok());
             let (name, sequence) = said.map_or(("?", 0), |said| (said.name, said.sequence));
-            println!(
-                "{name} release {sequence} signed by {}: sha256={}",
-                signer.unwrap_or("nobody"),
-                hex(&known.digest)
-            );
+            let (signer, sha256) = (signer.unwrap_or("nobody"), hex(&known.digest));
+            let text = format!("{name} release {sequence} signed by {signer}: sha256={sha256}");
+            Ok((text, json!({ "name": name, "release": sequence, "signer": signer, "sha256": sha256 })))
         }
         Err(why) => bail!("{}: {why}", image.display()),
     }
-    Ok(())
 }

@@ -7,6 +7,7 @@
 use super::fleet::{self, Counts, Fleet};
 use super::stub::Stub;
 use super::{Launches, percentile};
+use crate::ask::Server;
 use crate::token::TokenArgs;
 use anyhow::{Context, Result, bail};
 use gateway::keys::KeySource;
@@ -65,12 +66,9 @@ impl Gateway {
     }
 
     async fn metric(&self, name: &'static str) -> Result<u64> {
-        let http = self.http;
-        let all = tokio::task::spawn_blocking(move || {
-            crate::ask::get(http, &TokenArgs::default(), "/metrics/snapshot")
-        })
-        .await??;
-        all.and_then(|all| all[name].as_u64()).with_context(|| format!("no figure {name}"))
+        let gateway = Server::gateway(self.http, &TokenArgs::default())?;
+        let all = tokio::task::spawn_blocking(move || gateway.document("/metrics/snapshot")).await??;
+        all[name].as_u64().with_context(|| format!("no figure {name}"))
     }
 
     async fn until(&self, name: &'static str, wanted: u64) -> Result<Duration> {

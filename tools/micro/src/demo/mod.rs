@@ -7,6 +7,7 @@ mod show;
 
 pub use cast::board;
 
+use crate::ask::Server;
 use crate::keys;
 use crate::serve::{ConditionArgs, GATEWAY_EUI64};
 use crate::token::TokenArgs;
@@ -168,8 +169,8 @@ pub async fn demo(args: Args) -> Result<ExitCode> {
                 }
             }
             _ = tick.tick() => {
-                let view = tokio::task::spawn_blocking(move || crate::ask::get(gateway_at, &TokenArgs::default(), "/nodes")).await??;
-                let view = view.context("the gateway answers without nodes")?;
+                let gateway = Server::gateway(gateway_at, &TokenArgs::default())?;
+                let view = tokio::task::spawn_blocking(move || gateway.document("/nodes")).await??;
                 for line in scene.look(&view).await? {
                     show.line(&format!("{:6.2} s  {line}", started.elapsed().as_secs_f64()));
                 }

@@ -1,17 +1,13 @@
 //! A job's document from a file and flags. What it means is the master's to say: flags are put where they belong, and
 //! have the last word.
 
+use crate::exit::Trouble;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
-/// A command line that makes no sense.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Senseless(pub String);
-
 fn senseless<T>(why: impl Into<String>) -> Result<T> {
-    Err(Senseless(why.into()).into())
+    Err(Trouble::Senseless(why.into()).into())
 }
 
 #[derive(clap::Args)]
@@ -322,7 +318,7 @@ mod tests {
         assert!(document("/x.wasm").unwrap()["id"].as_str().unwrap().starts_with("job-"));
         std::fs::write(&file, "[]").unwrap();
         for wrong in [format!("--file {}", file.display()), "/x --env K".into(), "/x --resource a=b".into()] {
-            assert!(document(&wrong).unwrap_err().is::<Senseless>(), "{wrong}");
+            assert!(document(&wrong).unwrap_err().is::<Trouble>(), "{wrong}");
         }
         assert!(document("").is_err() && document("/x --every 1m --cron x").is_err());
     }

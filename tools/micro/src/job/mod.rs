@@ -1,25 +1,17 @@
-//! Jobs of the embedded master from the command line.
-//!
-//! Exit status: 0 it was done, 1 it could not be, 2 the command or the job makes no sense, 3 the job failed or was killed
-//! (with `--wait`), 4 there is no such job.
+//! Jobs of the embedded master from the command line. With `--wait` a job that failed or was killed ends the command with
+//! [`ENDED_BADLY`].
 
 mod describe;
 mod text;
 
-use crate::MasterAt;
-use crate::token::TokenArgs;
-use anyhow::{Context, Result, bail};
+use crate::ask::{MasterAt, Server, encoded};
+use crate::exit::{ENDED_BADLY, Trouble};
+use anyhow::{Context, Result};
+use http::Method;
 use serde_json::Value;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The command or the job makes no sense.
-const USAGE: u8 = 2;
-/// The job failed.
-const FAILED: u8 = 3;
-/// There is no such job.
-const UNKNOWN: u8 = 4;
 /// Between two looks at a job that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
 /// Jobs asked for at a time.
@@ -44,8 +36,6 @@ pub enum JobCommand {
 struct Place {
     #[command(flatten)]
     at: MasterAt,
-    #[command(flatten)]
-    token: TokenArgs,
     /// For machines: the master's answer
     #[arg(long)]
     json: bool,
@@ -93,40 +83,23 @@ pub struct KillArgs {
     place: Place,
 }
 
-/// The master refused.
-#[derive(Debug, thiserror::Error)]
-#[error("{why}")]
-struct Refused {
-    status: u16,
-    why: String,
-}
-
 pub fn job(command: JobCommand) -> Result<ExitCode> {
-    let done = match command {
+    match command {
         JobCommand::Run(args) => run(&args),
         JobCommand::List(args) => list(&args),
-        JobCommand::Show(args) => one(&args, "GET", "", text::whole),
-        JobCommand::Start(args) => one(&args, "POST", "/run", |job| text::line(job) + "\n"),
+        JobCommand::Show(args) => one(&args, Method::GET, "", text::whole),
+        JobCommand::Start(args) => one(&args, Method::POST, "/run", |job| text::line(job) + "\n"),
         JobCommand::Kill(args) => kill(&args),
-    };
-    done.or_else(|error| {
-        let code = match error.downcast_ref::<Refused>().map(|refused| refused.status) {
-            Some(400) => USAGE,
-            Some(404) => UNKNOWN,
-            _ if error.is::<describe::Senseless>() => USAGE,
-            _ => return Err(error),
-        };
-        eprintln!("micro: {error:#}");
-        Ok(ExitCode::from(code))
-    })
+    }
 }
 
 fn run(args: &RunArgs) -> Result<ExitCode> {
     let job = args.described.document()?;
     if args.wait && !job["schedule"].is_null() {
-        return Err(describe::Senseless("--wait: a periodic job does not end".into()).into());
+        return Err(Trouble::Senseless("--wait: a periodic job does not end".into()).into());
     }
-    let accepted = args.place.ask("POST", "/jobs", Some(&job))?;
+    let server = args.place.at.server()?;
+    let accepted = server.ask(Method::POST, "/jobs", Some(&job))?.with_context(no_jobs)?;
     let id = accepted["id"].as_str().context("the master's answer names no job")?.to_owned();
     if !args.wait {
         match args.place.json {
@@ -138,7 +111,7 @@ fn run(args: &RunArgs) -> Result<ExitCode> {
     eprintln!("{id}: submitted; it goes on if this command is interrupted (micro job kill {id})");
     let mut said = String::new();
     loop {
-        let job = args.place.ask("GET", &path(&id), None)?;
+        let job = known(&server, Method::GET, &id, "")?;
         let line = text::progress(&job);
         if line != said {
             eprintln!("{id}: {line}");
@@ -149,7 +122,7 @@ fn run(args: &RunArgs) -> Result<ExitCode> {
                 println!("{job:#}");
             }
             let well = job["state"] == "finished";
-            return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(FAILED) });
+            return Ok(if well { ExitCode::SUCCESS } else { ExitCode::from(ENDED_BADLY) });
         }
         std::thread::sleep(LOOK);
     }
@@ -162,10 +135,11 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
             query += &format!("&{name}={}", encoded(value));
         }
     }
-    let mut document = args.place.ask("GET", &query, None)?;
+    let server = args.place.at.server()?;
+    let mut document = server.document(&query)?;
     while let Some(jobs) = document["jobs"].as_array_mut() {
         let so_far = jobs.len();
-        let page = args.place.ask("GET", &format!("{query}&offset={so_far}"), None)?;
+        let page = server.document(&format!("{query}&offset={so_far}"))?;
         match page["jobs"].as_array().filter(|page| !page.is_empty()) {
             Some(page) => jobs.extend(page.iter().cloned()),
             None => break,
@@ -178,8 +152,8 @@ fn list(args: &ListArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn one(args: &OneArgs, method: &str, behind: &str, say: impl Fn(&Value) -> String) -> Result<ExitCode> {
-    let job = args.place.ask(method, &format!("{}{behind}", path(&args.id)), None)?;
+fn one(args: &OneArgs, method: Method, behind: &str, say: impl Fn(&Value) -> String) -> Result<ExitCode> {
+    let job = known(&args.place.at.server()?, method, &args.id, behind)?;
     match args.place.json {
         true => println!("{job:#}"),
         false => print!("{}", say(&job)),
@@ -189,7 +163,7 @@ fn one(args: &OneArgs, method: &str, behind: &str, say: impl Fn(&Value) -> Strin
 
 fn kill(args: &KillArgs) -> Result<ExitCode> {
     let purge = if args.purge { "?purge=true" } else { "" };
-    let job = args.place.ask("DELETE", &format!("{}{purge}", path(&args.id)), None)?;
+    let job = known(&args.place.at.server()?, Method::DELETE, &args.id, purge)?;
     match args.place.json {
         true => println!("{job:#}"),
         false => println!("{}: {}", args.id, text::progress(&job)),
@@ -197,62 +171,12 @@ fn kill(args: &KillArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn path(id: &str) -> String {
-    format!("/jobs/{}", encoded(id))
+fn no_jobs() -> String {
+    "the master has no jobs: is it the embedded one? (micro master)".into()
 }
 
-/// As a part of a path or a query (RFC 3986, section 2.1).
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
-}
-
-impl Place {
-    /// Asks the master; a refusal is an error in its words.
-    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
-        let server: SocketAddr = self.at.master;
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(15)))
-            .http_status_as_error(false)
-            .build();
-        let mut request = http::Request::builder().method(method).uri(format!("http://{server}{path}"));
-        if let Some(header) = self.token.header()? {
-            request = request.header("Authorization", header);
-        }
-        let request = request
-            .header("Content-Type", "application/json")
-            .body(body.map(Value::to_string).unwrap_or_default())
-            .context("a request that cannot be made")?;
-        let agent = ureq::Agent::new_with_config(config);
-        let mut response = match agent.run(request) {
-            Ok(response) => response,
-            Err(error) => {
-                bail!("{server}: {error}; does a master run there? (micro master, or --master ADDR)")
-            }
-        };
-        let status = response.status().as_u16();
-        let text = response.body_mut().read_to_string().with_context(|| format!("{server}{path}"))?;
-        let document: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
-        if status < 300 && !document.is_null() {
-            return Ok(document);
-        }
-        let why = match (document["error"].as_str(), status) {
-            (Some(why), 401) => format!("{server}: {why}; give --token-file FILE"),
-            (Some(why), _) => why.to_owned(),
-            (None, 404) => bail!("{server} has no jobs: is it the embedded master? (micro master)"),
-            (None, _) => bail!("{server} answers {status}: {}", text.trim()),
-        };
-        Err(Refused { status, why }.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_go_into_paths_whole() {
-        assert_eq!(path("a.b-c_d"), "/jobs/a.b-c_d");
-        assert_eq!(path("a/b ?ü"), "/jobs/a%2Fb%20%3F%C3%BC");
-    }
+/// What the master answers about one job.
+fn known(server: &Server, method: Method, id: &str, behind: &str) -> Result<Value> {
+    let answer = server.ask(method, &format!("/jobs/{}{behind}", encoded(id)), None)?;
+    Ok(answer.ok_or_else(|| Trouble::Unknown(format!("no job '{id}'; `micro job list` lists them")))?)
 }

@@ -1,12 +1,9 @@
 //! Jobs for people.
 
+use crate::ask::text::text;
 use serde_json::Value;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value[field].as_str().unwrap_or("-")
-}
 
 fn now_ms() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

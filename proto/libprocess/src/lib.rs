@@ -12,7 +12,7 @@ mod tls;
 mod transport;
 pub mod wire;
 
-pub use tls::{Tls, TlsConfig, TlsError, Verify};
+pub use tls::{Tls, TlsClient, TlsClientConfig, TlsConfig, TlsError, Verify};
 pub use transport::{
     BindError, Body, Config, Counters, Ending, Event, HttpHandler, Transport, full, serve_stream,
 };

@@ -5,7 +5,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use std::fmt;
 use std::net::SocketAddrV4;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
@@ -88,38 +88,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 impl Tls {
     /// Reads the files.
     pub fn load(config: &TlsConfig) -> Result<Self, TlsError> {
-        let fail = |path: &PathBuf| {
-            let path = path.clone();
-            move |error: rustls_pki_types::pem::Error| TlsError::File { path, why: error.to_string() }
-        };
-        let certificates = |path: &PathBuf| -> Result<Vec<CertificateDer<'static>>, TlsError> {
-            let read = CertificateDer::pem_file_iter(path).map_err(fail(path))?;
-            let list = read.collect::<Result<Vec<_>, _>>().map_err(fail(path))?;
-            match list.is_empty() {
-                true => Err(TlsError::File { path: path.clone(), why: "no certificate in it".into() }),
-                false => Ok(list),
-            }
-        };
         let own = certificates(&config.certificate)?;
-        let key = || PrivateKeyDer::from_pem_file(&config.key).map_err(fail(&config.key));
-        let mut roots = RootCertStore::empty();
-        if let Some(path) = &config.authority {
-            for certificate in certificates(path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| TlsError::File { path: path.clone(), why: error.to_string() })?;
-            }
-        }
-        let roots = Arc::new(roots);
+        let roots = Arc::new(roots(config.authority.as_deref())?);
         let provider = Arc::new(ring::default_provider());
-        let versions = |error| TlsError::Pair(error);
-        if roots.is_empty() && (config.require_client_certificate || config.verify != Verify::None) {
+        if roots.is_empty() && config.require_client_certificate {
             return Err(TlsError::NoAuthority);
         }
 
         let server = ServerConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
-            .map_err(versions)?;
+            .map_err(TlsError::Pair)?;
         let server = if config.require_client_certificate {
             let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
                 .build()
@@ -128,24 +106,9 @@ impl Tls {
         } else {
             server.with_no_client_auth()
         };
-        let server = server.with_single_cert(own.clone(), key()?).map_err(TlsError::Pair)?;
+        let server = server.with_single_cert(own.clone(), key(&config.key)?).map_err(TlsError::Pair)?;
 
-        let inner = match config.verify {
-            Verify::None => None,
-            _ => Some(
-                WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
-                    .build()
-                    .map_err(|_| TlsError::NoAuthority)?,
-            ),
-        };
-        let verifier = Verifier { inner, full: config.verify == Verify::Full, provider: provider.clone() };
-        let client = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(versions)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_client_auth_cert(own, key()?)
-            .map_err(TlsError::Pair)?;
+        let client = client(roots, config.verify, Some((own, key(&config.key)?)))?;
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             connector: TlsConnector::from(Arc::new(client)),
@@ -164,6 +127,109 @@ impl Tls {
     ) -> std::io::Result<Box<dyn Stream>> {
         let name = ServerName::IpAddress(std::net::IpAddr::V4(*to.ip()).into());
         Ok(Box::new(self.connector.connect(name, stream).await?))
+    }
+}
+
+/// What a program needs that calls and is never called, such as a scheduler.
+#[derive(Clone, Debug, Default)]
+pub struct TlsClientConfig {
+    /// Certificates of the authorities, PEM.
+    pub authority: Option<PathBuf>,
+    /// How servers are verified.
+    pub verify: Verify,
+    /// Its own certificates and private key, PEM, for servers that ask for one.
+    pub own: Option<(PathBuf, PathBuf)>,
+}
+
+/// The same, loaded.
+#[derive(Clone)]
+pub struct TlsClient(TlsConnector);
+
+impl fmt::Debug for TlsClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsClient").finish_non_exhaustive()
+    }
+}
+
+impl TlsClient {
+    /// Reads the files.
+    pub fn load(config: &TlsClientConfig) -> Result<Self, TlsError> {
+        let roots = Arc::new(roots(config.authority.as_deref())?);
+        let own = match &config.own {
+            Some((certificate, path)) => Some((certificates(certificate)?, key(path)?)),
+            None => None,
+        };
+        Ok(Self(TlsConnector::from(Arc::new(client(roots, config.verify, own)?))))
+    }
+
+    /// Encrypts a connection with the server of this name or address.
+    pub async fn connect<S>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> std::io::Result<tokio_rustls::client::TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidInput, error))?;
+        self.0.connect(name, stream).await
+    }
+}
+
+fn unreadable(path: &Path) -> impl Fn(rustls_pki_types::pem::Error) -> TlsError {
+    let path = path.to_owned();
+    move |error| TlsError::File { path: path.clone(), why: error.to_string() }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).map_err(unreadable(path))?;
+    let list = read.collect::<Result<Vec<_>, _>>().map_err(unreadable(path))?;
+    match list.is_empty() {
+        true => Err(TlsError::File { path: path.to_owned(), why: "no certificate in it".into() }),
+        false => Ok(list),
+    }
+}
+
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_file(path).map_err(unreadable(path))
+}
+
+fn roots(authority: Option<&Path>) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = authority {
+        for certificate in certificates(path)? {
+            let wrong = |error: RustlsError| TlsError::File { path: path.to_owned(), why: error.to_string() };
+            roots.add(certificate).map_err(wrong)?;
+        }
+    }
+    Ok(roots)
+}
+
+/// The calling side, with a certificate of its own or none.
+fn client(
+    roots: Arc<RootCertStore>,
+    verify: Verify,
+    own: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let inner = match verify {
+        Verify::None => None,
+        _ if roots.is_empty() => return Err(TlsError::NoAuthority),
+        _ => {
+            let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider.clone()).build();
+            Some(verifier.map_err(|_| TlsError::NoAuthority)?)
+        }
+    };
+    let verifier = Verifier { inner, full: verify == Verify::Full, provider: provider.clone() };
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Pair)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    match own {
+        Some((own, key)) => client.with_client_auth_cert(own, key).map_err(TlsError::Pair),
+        None => Ok(client.with_no_client_auth()),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::wire::{At, Caller, Endpoint, EventStream, Format};
 use crate::{operation, wire};
 use detect::Host;
 use http::header::HeaderValue;
+use libprocess::TlsClient;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +34,18 @@ pub(crate) struct Subscription {
     pub stream: EventStream<Event>,
 }
 
+/// How to speak with a master.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub format: Format,
+    pub authorization: Option<HeaderValue>,
+    pub tls: Option<TlsClient>,
+}
+
 /// Subscribes with one master, or with that to which it leads.
-pub(crate) async fn open(
-    master: Host,
-    format: Format,
-    authorization: Option<HeaderValue>,
-    subscribe: &Call,
-) -> Result<Subscription, Error> {
-    let endpoint = Endpoint { at: At::Tcp(master), path: PATH.to_owned(), format, authorization };
+pub(crate) async fn open(master: Host, settings: &Settings, subscribe: &Call) -> Result<Subscription, Error> {
+    let Settings { format, authorization, tls } = settings.clone();
+    let endpoint = Endpoint { at: At::Tcp(master), path: PATH.to_owned(), format, authorization, tls };
     let peer = endpoint.at.to_string();
     let body = format.encode(subscribe).map_err(|why| Error::Malformed { peer: peer.clone(), why })?;
     let (endpoint, stream_id, mut stream) = endpoint.subscribe::<Event>(body).await?;
@@ -66,7 +71,7 @@ impl Client {
         let master = Host { name: master.ip().to_string(), port: master.port() };
         let call = calls::subscribe(info, Vec::new());
         let Subscription { client, subscribed, mut stream } =
-            open(master, Format::default(), None, &call).await?;
+            open(master, &Settings::default(), &call).await?;
         let first = Event {
             r#type: Some(event::Type::Subscribed as i32),
             subscribed: Some(subscribed),

@@ -23,6 +23,7 @@ pub use client::Client;
 pub use detect::MasterSpec;
 pub use error::{Error, Remedy};
 pub use executor::{Environment, Executor, ExecutorDriver, ExecutorEnd, ExecutorHandle, is_terminal};
+pub use libprocess::{TlsClient, TlsClientConfig, TlsError, Verify};
 pub use mesos_proto::v1;
 pub use mesos_proto::v1::scheduler::{Call, Event};
 pub use resources::{Resources, ResourcesError};

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use libprocess::TlsClient;
 use prost::{Message, Name};
 use std::fmt;
 use std::marker::PhantomData;
@@ -90,6 +91,8 @@ pub(crate) struct Endpoint {
     pub format: Format,
     /// Proves who calls.
     pub authorization: Option<HeaderValue>,
+    /// Encrypts the connections over TCP.
+    pub tls: Option<TlsClient>,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -109,7 +112,10 @@ impl Endpoint {
                 At::Tcp(host) => {
                     let stream = TcpStream::connect((host.name.as_str(), host.port)).await?;
                     stream.set_nodelay(true)?;
-                    Box::new(stream)
+                    match &self.tls {
+                        Some(tls) => Box::new(tls.connect(&host.name, stream).await?),
+                        None => Box::new(stream),
+                    }
                 }
                 At::Unix(path) => Box::new(UnixStream::connect(path).await?),
             })

@@ -4,7 +4,8 @@ mod support;
 
 use framework::v1::task_status::Reason;
 use framework::v1::{ExecutorId, Offer, TaskId, TaskState, TaskStatus};
-use framework::{Acknowledge, End, Error, FileStore, FrameworkIdStore};
+use framework::{Acknowledge, End, Error, FileStore, FrameworkIdStore, Resources, operation};
+use std::time::Duration;
 use support::cluster::{Cluster, task};
 use support::{Running, Said, info};
 
@@ -132,7 +133,7 @@ async fn a_master_that_restarts_finds_its_framework_again() {
     // The agent comes back too, and with it the task.
     loop {
         running.handle.reconcile(&[(named("echo"), Some(offered.agent_id.clone()))]).await.unwrap();
-        let answer = tokio::time::timeout(std::time::Duration::from_secs(1), running.heard.recv()).await;
+        let answer = tokio::time::timeout(Duration::from_secs(1), running.heard.recv()).await;
         if matches!(&answer, Ok(Some(Said::Status(status))) if status.state() == TaskState::TaskRunning) {
             break;
         }
@@ -158,5 +159,40 @@ async fn another_process_that_takes_the_framework_over_ends_this_one() {
     offer(&mut second).await;
     second.handle.stop(false).await.unwrap();
     assert_eq!(second.end().await.unwrap(), End::TornDown);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_reserved_comes_back_in_the_next_offer_until_it_is_given_back() {
+    use framework::v1::framework_info::{Capability, capability::Type};
+    let cluster = Cluster::start().await;
+    let mut refined = info();
+    refined.principal = Some("works".into());
+    refined.capabilities.push(Capability { r#type: Some(Type::ReservationRefinement as i32) });
+    let mut running = Running::start(refined.clone(), cluster.spec(), 0, |driver| driver);
+    id(&mut running).await;
+    let plain = offer(&mut running).await;
+    let wanted = Resources::offered(&plain).unwrap().find(&"cpus:0.25".parse().unwrap(), "test").unwrap();
+    let reserved = wanted.reserved_as("test", Some("works"));
+    running.handle.reserve(&plain, reserved.to_list()).await.unwrap();
+    let with = offer(&mut running).await;
+    let held = Resources::offered(&with).unwrap();
+    assert_eq!(held.reserved_for("test"), reserved, "{held}");
+
+    let give_back = operation::unreserve(reserved.to_list());
+    running.handle.accept(&[with], vec![give_back], Some(Duration::ZERO)).await.unwrap();
+    let without = offer(&mut running).await;
+    assert!(Resources::offered(&without).unwrap().reserved_for("test").is_empty());
+    running.handle.decline(&[without], None).await.unwrap();
+
+    // It works for others from now on.
+    let mut changed = refined;
+    changed.roles = vec!["other".into()];
+    running.handle.update_framework(changed, &[]).await.unwrap();
+    let other = offer(&mut running).await;
+    assert_eq!(other.allocation_info.unwrap().role(), "other");
+    running.handle.request(Vec::new()).await.unwrap();
+    running.handle.stop(false).await.unwrap();
+    assert_eq!(running.end().await.unwrap(), End::TornDown);
     cluster.end().await;
 }

@@ -300,3 +300,48 @@ async fn a_refused_call_says_why_and_a_teardown_ends_the_driver_once_it_is_taken
     torn.unwrap();
     assert_eq!(running.end().await.unwrap(), End::TornDown);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_with_tls_is_spoken_to_if_it_is_the_one() {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+    use tokio_rustls::rustls::{ServerConfig, pki_types::PrivateKeyDer};
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.pem");
+    std::fs::write(&file, authority.pem()).unwrap();
+    let acceptor = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &authority).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder().with_no_client_auth();
+        let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config))
+    };
+    let config = framework::TlsClientConfig {
+        authority: Some(file),
+        verify: framework::Verify::Full,
+        ..Default::default()
+    };
+    let tls = framework::TlsClient::load(&config).unwrap();
+
+    let mut peer = Peer::start_with(Some(acceptor("127.0.0.1"))).await;
+    let mut running = start(&peer, |driver| driver.tls(tls.clone()));
+    let (_, events) = peer.subscribed().await;
+    events.send(&of("subscribed"));
+    running.next().await;
+    let handle = running.handle.clone();
+    let revive = tokio::spawn(async move { handle.revive(&[]).await });
+    peer.takes("REVIVE").await;
+    revive.await.unwrap().unwrap();
+
+    // Another's certificate is not enough.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let master = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let running = Running::start(info(), master, 0, |driver| driver.tls(tls));
+    let (stream, _) = support::in_time(listener.accept()).await.unwrap();
+    let refused = support::in_time(acceptor("10.9.9.9").accept(stream)).await;
+    assert!(refused.is_err() && !running.handle.is_connected());
+}

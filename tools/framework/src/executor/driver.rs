@@ -11,6 +11,7 @@ use crate::v1::executor::{Call, Event, call};
 use crate::v1::{TaskId, TaskState};
 use crate::wire::{Caller, Endpoint, Format, in_time};
 use http::header::HeaderValue;
+use libprocess::TlsClient;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -38,6 +39,7 @@ pub struct ExecutorDriver<E> {
     environment: Environment,
     handle: ExecutorHandle,
     format: Format,
+    tls: Option<TlsClient>,
     /// How it is to end, and until when it may take.
     ending: Option<(ExecutorEnd, Instant)>,
 }
@@ -52,12 +54,18 @@ impl<E: Executor> ExecutorDriver<E> {
     /// A driver for an executor of this environment, with protobuf.
     pub fn new(environment: Environment, executor: E) -> Self {
         let handle = ExecutorHandle::new(&environment);
-        Self { executor, environment, handle, format: Format::default(), ending: None }
+        Self { executor, environment, handle, format: Format::default(), tls: None, ending: None }
     }
 
     /// Speaks JSON or protobuf.
     pub fn format(mut self, format: Format) -> Self {
         self.format = format;
+        self
+    }
+
+    /// Encrypts the connections with the agent, which has to speak TLS.
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.tls = Some(tls);
         self
     }
 
@@ -119,6 +127,7 @@ impl<E: Executor> ExecutorDriver<E> {
             path: self.environment.path.clone(),
             format: self.format,
             authorization: authorization.transpose()?,
+            tls: self.tls.clone(),
         };
         let subscribe = self.handle.ledger().subscription();
         let call = Call { subscribe: Some(subscribe), ..self.handle.call(call::Type::Subscribe) };

@@ -6,7 +6,7 @@ use super::leaders::Leaders;
 use super::{Handle, Outcome, Scheduler};
 use crate::backoff::Backoff;
 use crate::calls;
-use crate::client::{Subscription, open};
+use crate::client::{Settings, Subscription, open};
 use crate::error::{Error, Remedy};
 use crate::reader::{Heard, Reader};
 use crate::store::{FrameworkIdStore, MemoryStore};
@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use detect::{Host, MasterSpec};
 use http::header::HeaderValue;
+use libprocess::TlsClient;
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -56,8 +57,7 @@ pub struct SchedulerDriver<S> {
     handle: Handle,
     master: MasterSpec,
     store: Arc<dyn FrameworkIdStore>,
-    format: Format,
-    authorization: Option<HeaderValue>,
+    settings: Settings,
     acknowledge: Acknowledge,
     backoff: Backoff,
     missed_max: u32,
@@ -81,8 +81,7 @@ impl<S: Scheduler> SchedulerDriver<S> {
             handle: Handle::new(Profile { info, suppressed: BTreeSet::new() }),
             master,
             store: Arc::new(MemoryStore::default()),
-            format: Format::default(),
-            authorization: None,
+            settings: Settings::default(),
             acknowledge: Acknowledge::default(),
             backoff: Backoff::default(),
             missed_max: MISSED_MAX,
@@ -98,7 +97,7 @@ impl<S: Scheduler> SchedulerDriver<S> {
 
     /// Speaks JSON or protobuf.
     pub fn format(mut self, format: Format) -> Self {
-        self.format = format;
+        self.settings.format = format;
         self
     }
 
@@ -106,11 +105,17 @@ impl<S: Scheduler> SchedulerDriver<S> {
     pub fn credential(mut self, principal: &str, secret: &str) -> Self {
         let encoded = STANDARD.encode(format!("{principal}:{secret}"));
         // Base64 is always a valid header.
-        self.authorization = HeaderValue::try_from(format!("Basic {encoded}")).ok();
-        if let Some(value) = &mut self.authorization {
+        self.settings.authorization = HeaderValue::try_from(format!("Basic {encoded}")).ok();
+        if let Some(value) = &mut self.settings.authorization {
             value.set_sensitive(true);
         }
         self.handle.profile().info.principal = Some(principal.to_owned());
+        self
+    }
+
+    /// Encrypts the connections with the master, which has to speak TLS.
+    pub fn tls(mut self, tls: TlsClient) -> Self {
+        self.settings.tls = Some(tls);
         self
     }
 
@@ -206,7 +211,7 @@ impl<S: Scheduler> SchedulerDriver<S> {
         let profile = self.handle.profile().clone();
         let call = calls::subscribe(profile.info, profile.suppressed.into_iter().collect());
         let host = Host { name: leader.ip().to_string(), port: leader.port() };
-        open(host, self.format, self.authorization.clone(), &call).await
+        open(host, &self.settings, &call).await
     }
 
     /// Tells the scheduler that this is the end, and why.

@@ -1,9 +1,10 @@
 //! A master or an agent that takes requests and answers as the test says.
 
 use std::net::SocketAddr;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 /// What a request is answered with.
 enum Reply {
@@ -68,12 +69,24 @@ pub struct Peer {
 
 impl Peer {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that speaks TLS alone.
+    pub async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let (tell, requests) = mpsc::channel(16);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, tell.clone()));
+                let (tell, tls) = (tell.clone(), tls.clone());
+                tokio::spawn(async move {
+                    match tls {
+                        // A client that does not trust this one breaks off.
+                        Some(tls) => serve(tls.accept(stream).await.ok()?, tell).await,
+                        None => serve(stream, tell).await,
+                    }
+                });
             }
         });
         Self { at, requests }
@@ -101,7 +114,7 @@ impl Peer {
     }
 }
 
-async fn serve(stream: TcpStream, tell: mpsc::Sender<Request>) -> Option<()> {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, tell: mpsc::Sender<Request>) -> Option<()> {
     let mut stream = BufReader::new(stream);
     loop {
         let mut head = String::new();

@@ -5,8 +5,8 @@ use gateway::Datagram;
 use node_coap::{Code, Endpoint, Event, Method, Params, Request, Response, Sort};
 use node_oscore::{Binding, Context, Credential};
 use node_proto::{
-    Arch, Command, Inventory, Order, Poll, Power, Register, Registered, Runtimes, State, Status, TaskHandle,
-    decode, encode, paths,
+    Arch, Command, Inventory, News, Order, Poll, Power, Register, Registered, Runtimes, State, Status,
+    TaskHandle, Vitals, decode, encode, paths,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -28,6 +28,8 @@ struct Node {
     seen: u32,
     poll_s: u16,
     next_poll_ms: u64,
+    /// Requests so far: a frame each.
+    frames: u32,
     registered: bool,
     asked: Option<&'static str>,
     statuses: VecDeque<Status>,
@@ -75,6 +77,7 @@ impl Fleet {
                 taken: None,
                 seen: 0,
                 poll_s: 1,
+                frames: 0,
                 next_poll_ms: (at * 1_000 / nodes) as u64,
                 registered: false,
                 asked: None,
@@ -142,12 +145,15 @@ impl Fleet {
         } else if let Some(status) = node.statuses.front() {
             (paths::STATUS, encode(status))
         } else if node.next_poll_ms <= now {
-            let poll = Poll {
-                seen: node.seen,
-                power: Power::Mains,
-                next_s: node.poll_s,
-                news: node_proto::News::Nothing,
+            // As a node without tasks does: so the gateway has all of its figures to remember.
+            let vitals = Vitals {
+                uptime_s: (now / 1000) as u32,
+                frames_out: node.frames,
+                frames_in: node.frames,
+                ..Vitals::default()
             };
+            let news = News::Vitals(vitals);
+            let poll = Poll { seen: node.seen, power: Power::Mains, next_s: node.poll_s, news };
             (paths::POLL, encode(&poll))
         } else {
             return;
@@ -164,6 +170,7 @@ impl Fleet {
         let node = &mut self.nodes[at];
         let Ok((outer, binding)) = node.context.protect_request(&request) else { return false };
         node.sent = Some((request, binding));
+        node.frames += 1;
         self.coap.request(at, &outer, now).is_ok()
     }
 

@@ -25,6 +25,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Launches whose latency is measured.
 const LAUNCHES: usize = 100;
+/// Looks at the whole fleet that are measured.
+const LOOKS: usize = 20;
 /// Updates that are made durable, about.
 const UPDATES: usize = 40_000;
 
@@ -69,6 +71,25 @@ impl Gateway {
         let gateway = Server::gateway(self.http, &TokenArgs::default())?;
         let all = tokio::task::spawn_blocking(move || gateway.document("/metrics/snapshot")).await??;
         all[name].as_u64().with_context(|| format!("no figure {name}"))
+    }
+
+    /// How long documents of the whole fleet take, milliseconds: sums over all nodes, a search in all, a page of 100.
+    async fn looks(&self) -> Result<Vec<f64>> {
+        let http = self.http;
+        let look = move || {
+            let mut times = Vec::new();
+            for _ in 0..LOOKS {
+                let begun = Instant::now();
+                let path = "/view/fleet?q=fleet&sort=quality&limit=100";
+                crate::ask::get(http, &TokenArgs::default(), path)?.context("no fleet")?;
+                times.push(begun.elapsed().as_secs_f64() * 1000.0);
+                // The gateway takes a pause as long as each look.
+                std::thread::sleep(begun.elapsed());
+            }
+            times.sort_by(f64::total_cmp);
+            Ok(times)
+        };
+        tokio::task::spawn_blocking(look).await?
     }
 
     async fn until(&self, name: &'static str, wanted: u64) -> Result<Duration> {
@@ -165,6 +186,8 @@ async fn real(nodes: usize, idle: Duration) -> Result<Vec<Figure>> {
     let busy = (gateway.cpu()? - before) / idle.as_secs_f64();
     let memory = (gateway.memory()? - empty) / nodes as f64;
 
+    eprintln!("  looking at the fleet");
+    let looks = gateway.looks().await?;
     eprintln!("  another master");
     let answered = gateway.metric("gateway/registrations").await?;
     drop(first);
@@ -187,6 +210,7 @@ async fn real(nodes: usize, idle: Duration) -> Result<Vec<Figure>> {
         Figure("failover: all re-registered after the first", over.as_secs_f64(), "s", Some(('<', 10.0))),
         Figure("gateway memory per idle node", memory / 1024.0, "KiB", Some(('<', 3.0))),
         Figure("gateway CPU, idle, of one core", busy * 100.0, "%", None),
+        Figure("fleet page with a filter, p50", percentile(&looks, 50), "ms", None),
         Figure("offer accepted to TASK_RUNNING, p50", at(50), "ms", Some(('<', 5.0))),
         Figure("offer accepted to TASK_RUNNING, p99", at(99), "ms", Some(('<', 20.0))),
     ])

@@ -12,7 +12,7 @@ mod state;
 use crate::agent::{Snapshot, Who};
 use crate::driver::Query;
 use crate::view::Views;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, header};
 use libprocess::reply::{Asked, Reply};
 use libprocess::{Body, HttpHandler};
 use page::Page;
@@ -42,14 +42,32 @@ pub(crate) fn handler(queries: mpsc::Sender<Query>, page: Page, views: Views) ->
             if path.starts_with("/view/") {
                 return page.view(&request, views).await;
             }
-            if OWN.contains(&path)
-                && let Err(refused) = page.guard().check(request.method(), request.headers())
-            {
-                return *refused;
+            if OWN.contains(&path) {
+                return own(&request, &queries, &page).await;
             }
             answer(&request, &queries).await
         })
     })
+}
+
+/// Answers what is nobody's but the operator's: an agent's answers are there for the master's web UI, these are not for
+/// pages of other origins, by CORS or as a script.
+async fn own(request: &Request<bytes::Bytes>, queries: &mpsc::Sender<Query>, page: &Page) -> Response<Body> {
+    if let Err(refused) = page.guard().check(request.method(), request.headers()) {
+        return *refused;
+    }
+    if Asked::of(request).value("jsonp").is_some() {
+        return page::Refusal::bad("jsonp: not here, where other sites' pages are not to read").response();
+    }
+    let mut response = answer(request, queries).await;
+    for header in [
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+    ] {
+        response.headers_mut().remove(header);
+    }
+    response
 }
 
 async fn ask<T>(queries: &mpsc::Sender<Query>, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Option<T> {

@@ -178,6 +178,11 @@ async fn on_loopback_no_token_is_asked_for_but_no_foreign_name_is_answered() {
         200,
         "an agent is called by its name"
     );
+    for path in ["/view/about", "/nodes", "/metrics"] {
+        let shown = raw(rig.address, "GET", path, "Origin: http://evil.example\r\n").await;
+        assert!(shown.status == 200 && !shown.has("access-control-allow-origin"), "{path}");
+    }
+    assert_eq!(raw(rig.address, "GET", "/nodes?jsonp=steal", "").await.status, 400);
     let about = raw(rig.address, "GET", "/view/about", "").await;
     assert!(!about.has("access-control-allow-origin") && about.has("cache-control: no-store"));
     let document = about.json();

@@ -25,6 +25,7 @@ mod recovery;
 mod takeover;
 mod tasks;
 mod validation;
+mod weights;
 mod wishes;
 
 pub(crate) use validation::valid_role;

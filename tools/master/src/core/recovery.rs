@@ -55,6 +55,7 @@ impl MasterCore {
         }
         self.recover_drains(records)?;
         self.recover_maintenance(records)?;
+        self.recover_weights(records)?;
         self.recovered_first = self.recovered.len();
         self.await_recovered();
         Ok(())

@@ -154,7 +154,8 @@ impl MasterCore {
         if let Some(agent) = self.agents.get_mut(id) {
             agent.tasks.insert((framework_id.clone(), task_id.clone()));
         }
-        if let Some(why) = announce {
+        // Its end is the agent's to say, once; Mesos says it here too, and then it comes again.
+        if let Some(why) = announce.filter(|_| !is_terminal(state)) {
             let mut status = self.master_status(&task_id, state, Some(id), why);
             status.reason = Some(task_status::Reason::SlaveReregistered as i32);
             status.executor_id = task.executor_id.clone();

@@ -22,7 +22,10 @@ impl MasterCore {
                 let get_weights = Some(response::GetWeights { weight_infos });
                 answer(Response { get_weights, ..of(Type::GetWeights) })
             }
-            call::Type::UpdateWeights => Err(Refusal::never("Weights are fixed while this master runs")),
+            call::Type::UpdateWeights => {
+                let update = call.update_weights.ok_or_else(|| Refusal::missing("update_weights"))?;
+                self.update_weights(update.weight_infos).map(|()| Done::Ok)
+            }
             call::Type::GetQuota => {
                 let get_quota = Some(response::GetQuota { status: QuotaStatus::default() });
                 answer(Response { get_quota, ..of(Type::GetQuota) })

@@ -144,6 +144,15 @@ pub struct MasterArgs {
     /// Keep nothing, unless --state says where: start empty each time
     #[arg(long, env = "MICRO_MASTER_VOLATILE")]
     volatile: bool,
+    /// Seconds that agents which are disconnected, or not heard of since a restart, have to come back
+    #[arg(long, default_value_t = 600, value_name = "S")]
+    agent_reregister_timeout: u64,
+    /// Give no agent up after a restart if more than this part of them does not come back
+    #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    recovery_agent_removal_limit: u8,
+    /// At least so many seconds between two agents that are given up
+    #[arg(long, default_value_t = 0, value_name = "S")]
+    agent_removal_interval: u64,
     /// File of the token that operators need for the page and for jobs; made if it is not there. Unless it is given, a
     /// token is asked for only beyond loopback, and is in the file `token` in the state directory
     #[arg(long, env = "MICRO_MASTER_TOKEN_FILE", value_name = "FILE")]
@@ -171,6 +180,9 @@ pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode>
         authenticate_agents: args.authenticate_agents,
         policy: args.policy,
         ping_interval: Duration::from_secs(args.ping_interval.max(1)),
+        agent_reregister_timeout: Duration::from_secs(args.agent_reregister_timeout),
+        recovery_agent_removal_limit: f64::from(args.recovery_agent_removal_limit) / 100.0,
+        agent_removal_interval: Duration::from_secs(args.agent_removal_interval),
         logging: Some(log),
         ..Default::default()
     })

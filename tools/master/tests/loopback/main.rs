@@ -4,6 +4,7 @@ mod console;
 mod documents;
 mod maintenance;
 mod operator;
+mod state;
 
 use libprocess::{Event as Lib, Transport, Upid};
 use master::{Config, Error, Handle, run};

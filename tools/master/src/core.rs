@@ -37,7 +37,7 @@ use crate::state::{Agent, Bygone, Framework, OfferRecord, Pair};
 use crate::store::{Records, Unreadable, Write};
 use libprocess::Upid;
 use mesos_proto::cram::Credential;
-use mesos_proto::mesos::{TaskState, task_status};
+use mesos_proto::mesos::{FrameworkInfo, Task, TaskState, task_status};
 use mesos_proto::v1::master as operator;
 use mesos_proto::v1::scheduler::{Call, Event};
 use prost::{Message, Name};
@@ -217,10 +217,12 @@ enum Timer {
 /// An ended framework, for `/state`.
 pub(crate) struct Completed {
     pub id: String,
-    pub name: String,
-    pub user: String,
+    /// Of one that ended before this master started, its name and user alone.
+    pub info: FrameworkInfo,
     pub registered_ms: u64,
     pub unregistered_ms: u64,
+    /// How its last tasks ended; of the newest few frameworks only.
+    pub tasks: VecDeque<Task>,
 }
 
 /// The master.

@@ -379,7 +379,7 @@ impl Driver {
 /// An event as RecordIO: its length in decimal, a newline, its bytes.
 fn record<E: Message + Name>(event: &E, json: bool) -> Bytes {
     let body = if json {
-        mesos_proto::json::to_json(event).map(|json| json.to_string().into_bytes()).unwrap_or_else(|error| {
+        crate::operator::as_json(event).map(|json| json.to_string().into_bytes()).unwrap_or_else(|error| {
             tracing::error!(%error, "event has no JSON");
             Vec::new()
         })

@@ -89,7 +89,9 @@ async fn other(request: &Request<Bytes>, path: &str, asked: &Asked, doors: &Door
     } else if changes::methods(path).is_some() || documents::is(path) {
         return Reply::not_allowed(allowed);
     }
-    Reply::not_found("no such endpoint: the master's README lists them")
+    Reply::not_found(
+        "no such endpoint: here are /state, /slaves, /frameworks, /tasks, /roles, /metrics/snapshot, /health, and POST /api/v1",
+    )
 }
 
 /// Asks the core's task; none if it is busy or has stopped.

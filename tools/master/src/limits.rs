@@ -28,6 +28,8 @@ pub const MAX_WEIGHTS: usize = 100_000;
 pub const MAX_COMPLETED_TASKS: usize = 200;
 /// Ended frameworks kept, so that none comes back under the same id.
 pub const MAX_COMPLETED_FRAMEWORKS: usize = 1000;
+/// Of how many of them the ended tasks are kept too (`--max_completed_frameworks`).
+pub const MAX_COMPLETED_WITH_TASKS: usize = 50;
 /// Statuses kept in one task for `/state`.
 pub const MAX_STATUSES: usize = 8;
 /// Unreachable agents remembered for reconciliation, and agents gone for ever that are refused; the oldest are forgotten

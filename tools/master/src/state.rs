@@ -118,7 +118,7 @@ pub(crate) struct Framework {
     pub tasks: BTreeMap<String, TaskRecord>,
     pub completed: VecDeque<Task>,
     /// Tasks on unreachable agents: task -> agent.
-    pub unreachable: BTreeMap<String, String>,
+    pub unreachable: BTreeMap<String, Task>,
     pub offers: BTreeSet<String>,
 }
 
@@ -161,6 +161,12 @@ impl Framework {
             Some(Link::Driver(pid)) => pid.to_string(),
             _ => crate::core::drivers::NOBODY.into(),
         }
+    }
+
+    /// Every task that is known: live ones, those on unreachable agents, those that are over, the newest first.
+    pub fn known(&self) -> impl Iterator<Item = &Task> {
+        let live = self.tasks.values().map(|record| &record.task);
+        live.chain(self.unreachable.values()).chain(self.completed.iter().rev())
     }
 
     pub fn complete(&mut self, task: Task) {

@@ -89,8 +89,8 @@ pub(super) fn frameworks(core: &MasterCore, query: &FrameworksQuery) -> Framewor
     });
     let over = core.completed.iter().rev().take(LIST_MAX).map(|done| Over {
         framework_id: done.id.clone(),
-        name: done.name.clone(),
-        user: done.user.clone(),
+        name: done.info.name.clone(),
+        user: done.info.user.clone(),
         registered_ms: done.registered_ms,
         unregistered_ms: done.unregistered_ms,
     });

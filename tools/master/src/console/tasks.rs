@@ -77,16 +77,11 @@ impl TasksQuery {
     }
 }
 
-/// All tasks of a framework that are known.
-fn all(framework: &Framework) -> impl Iterator<Item = &Task> {
-    framework.tasks.values().map(|record| &record.task).chain(framework.completed.iter().rev())
-}
-
 pub(super) fn tasks(core: &MasterCore, query: &TasksQuery) -> TasksShown {
     let mut list: Vec<&Task> = Vec::new();
     let mut total = 0;
     for framework in core.frameworks.values() {
-        for task in all(framework) {
+        for task in framework.known() {
             total += 1;
             if query.takes(core, framework, task) {
                 list.push(task);
@@ -106,7 +101,7 @@ pub(super) fn tasks(core: &MasterCore, query: &TasksQuery) -> TasksShown {
 
 pub(super) fn task(core: &MasterCore, framework: &str, id: &str) -> Result<TaskInFull, Refusal> {
     let known = core.frameworks.get(framework);
-    let found = known.and_then(|known| all(known).find(|task| task.task_id.value == id));
+    let found = known.and_then(|known| known.known().find(|task| task.task_id.value == id));
     let task = found.ok_or_else(|| {
         Refusal::not_found(format!("no task {id} of framework {framework} here; /view/tasks lists them"))
     })?;

@@ -196,7 +196,7 @@ impl MasterCore {
                 self.recover_from(&id, &message, why);
                 // What it does not have it will not have again.
                 for framework in self.frameworks.values_mut() {
-                    framework.unreachable.retain(|_, agent| *agent != id);
+                    framework.unreachable.retain(|_, task| task.slave_id.value != id);
                 }
                 Vec::new()
             }

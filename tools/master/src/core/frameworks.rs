@@ -3,11 +3,11 @@
 
 use super::wishes::Wishes;
 use super::{Completed, MasterCore, Output, valid_id, validation};
-use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_FRAMEWORKS, MAX_ROLES};
+use crate::limits::{MAX_COMPLETED_FRAMEWORKS, MAX_COMPLETED_WITH_TASKS, MAX_FRAMEWORKS, MAX_ROLES};
 use crate::state::{Framework, Link};
 use libprocess::Upid;
 use mesos_proto::internal::{ShutdownFrameworkMessage, UpdateFrameworkMessage};
-use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo};
+use mesos_proto::mesos::{FrameworkId, FrameworkInfo, MasterInfo, TaskState, task_status};
 use mesos_proto::pool::UNRESERVED;
 use mesos_proto::recast;
 use mesos_proto::v1::scheduler::{OfferConstraints, call};
@@ -275,7 +275,20 @@ impl MasterCore {
             .flat_map(|framework| framework.tasks.keys().cloned())
             .collect();
         for task in tasks {
-            self.remove_task(id, &task);
+            let Some(mut killed) = self.remove_task(id, &task) else { continue };
+            let mut status = self.master_status(
+                &task,
+                TaskState::TaskKilled,
+                Some(&killed.slave_id.value),
+                "Framework was removed",
+            );
+            status.reason = Some(task_status::Reason::FrameworkRemoved as i32);
+            self.count_end(TaskState::TaskKilled, &status);
+            killed.state = status.state;
+            killed.statuses.push(status);
+            if let Some(framework) = self.frameworks.get_mut(id) {
+                framework.complete(killed);
+            }
         }
         let executors: Vec<_> = self
             .agents
@@ -302,13 +315,17 @@ impl MasterCore {
         self.watch_framework_removed(&framework.info);
         let done = Completed {
             id: id.to_owned(),
-            name: framework.info.name,
-            user: framework.info.user,
+            info: framework.info,
             registered_ms: framework.registered_ms,
             unregistered_ms: framework.unregistered_ms,
+            tasks: framework.completed,
         };
         self.keep_completed(&done);
         self.completed.push_back(done);
+        let older = self.completed.len().checked_sub(MAX_COMPLETED_WITH_TASKS + 1);
+        if let Some(older) = older.and_then(|at| self.completed.get_mut(at)) {
+            older.tasks = VecDeque::new();
+        }
         if self.completed.len() > MAX_COMPLETED_FRAMEWORKS
             && let Some(oldest) = self.completed.pop_front()
         {

@@ -140,19 +140,23 @@ impl MasterCore {
     }
 
     /// Takes a task off the books and gives back what it holds.
-    pub(super) fn remove_task(&mut self, framework: &str, task: &str) {
-        let Some(owner) = self.frameworks.get_mut(framework) else { return };
-        let Some(record) = owner.tasks.remove(task) else { return };
+    pub(super) fn remove_task(&mut self, framework: &str, task: &str) -> Option<Task> {
+        let owner = self.frameworks.get_mut(framework)?;
+        let record = owner.tasks.remove(task)?;
         let agent = record.task.slave_id.value.clone();
         self.allocator.recover(framework, &record.role, &agent, &record.held);
-        if is_terminal(record.task.state()) {
+        let unfinished = if is_terminal(record.task.state()) {
             owner.complete(record.task);
-        }
+            None
+        } else {
+            Some(record.task)
+        };
         if let Some(entry) = self.agents.get_mut(&agent) {
             entry.tasks.remove(&(framework.to_owned(), task.to_owned()));
             self.something_ended(&agent);
             self.dirty.insert(agent);
         }
+        unfinished
     }
 }
 

@@ -110,16 +110,22 @@ impl MasterCore {
             .frameworks
             .iter()
             .flat_map(|(framework, record)| {
-                let there = record.unreachable.iter().filter(|(_, agent)| *agent == id);
+                let there = record.unreachable.iter().filter(|(_, task)| task.slave_id.value == id);
                 there.map(move |(task, _)| (framework.clone(), task.clone()))
             })
             .collect();
         for (framework_id, task) in tasks {
-            let Some(framework) = self.frameworks.get_mut(&framework_id) else { continue };
-            framework.unreachable.remove(&task);
             // Only frameworks that know partitions have tasks there; for the others they were lost for good.
             let mut status = self.master_status(&task, TaskState::TaskGoneByOperator, Some(id), MARKED_GONE);
             status.reason = Some(task_status::Reason::SlaveRemovedByOperator as i32);
+            if let Some(framework) = self.frameworks.get_mut(&framework_id)
+                && let Some(mut lost) = framework.unreachable.remove(&task)
+            {
+                lost.state = status.state;
+                lost.statuses.push(status.clone());
+                framework.complete(lost);
+            }
+            self.watch_task_updated(&framework_id, &status, TaskState::TaskGoneByOperator);
             self.update_event(&framework_id, &status);
         }
         true
@@ -176,7 +182,7 @@ impl MasterCore {
                 self.update_event(&framework_id, &status);
                 self.count_end(state, &status);
             }
-            self.remove_task(&framework_id, &task_id);
+            let unfinished = self.remove_task(&framework_id, &task_id);
             if over
                 && let Some(framework) = self.frameworks.get_mut(&framework_id)
                 && let Some(done) = framework.completed.back_mut()
@@ -184,12 +190,12 @@ impl MasterCore {
                 // Not acknowledged: it is taken over again if the agent comes back with it.
                 done.status_update_uuid = None;
             }
-            if !over
+            if let Some(task) = unfinished
                 && state == TaskState::TaskUnreachable
                 && let Some(framework) = self.frameworks.get_mut(&framework_id)
                 && framework.unreachable.len() < MAX_TASKS_PER_FRAMEWORK
             {
-                framework.unreachable.insert(task_id, id.to_owned());
+                framework.unreachable.insert(task_id, task);
             }
         }
     }

@@ -53,7 +53,7 @@ impl MasterCore {
         if let Some(record) = owner.tasks.get(task) {
             return Some(self.latest(&record.task));
         }
-        let agent = agent.or(owner.unreachable.get(task).map(String::as_str));
+        let agent = agent.or(owner.unreachable.get(task).map(|task| task.slave_id.value.as_str()));
         if agent.map_or(!self.recovered.is_empty(), |agent| self.recovered.contains_key(agent)) {
             return None;
         }

@@ -5,6 +5,7 @@ use super::wishes::Wishes;
 use super::{Completed, MasterCore, Timer};
 use crate::records::{AgentRecord, CompletedRecord, FrameworkRecord};
 use crate::store::{Records, Table, Unreadable, delete, of_kind, put};
+use mesos_proto::mesos::{FrameworkId, FrameworkInfo};
 
 /// Offers numbered before the next write of how far they may have come.
 const OFFERS_AHEAD: u64 = 1 << 16;
@@ -20,6 +21,7 @@ mod meta {
     /// Numbers of offers below this one may have been used.
     pub const OFFERS: &str = "offers";
 }
+use std::collections::VecDeque;
 
 impl MasterCore {
     /// Takes up the records of an earlier run.
@@ -74,11 +76,16 @@ impl MasterCore {
         let mut completed: Vec<_> = of_kind::<CompletedRecord>(records, Table::Completed)?
             .into_iter()
             .map(|(id, record)| Completed {
+                info: FrameworkInfo {
+                    id: Some(FrameworkId { value: id.clone() }),
+                    name: record.name,
+                    user: record.user,
+                    ..Default::default()
+                },
                 id,
-                name: record.name,
-                user: record.user,
                 registered_ms: record.registered_ms,
                 unregistered_ms: record.unregistered_ms,
+                tasks: VecDeque::new(),
             })
             .collect();
         completed.sort_by_key(|done| done.unregistered_ms);
@@ -174,8 +181,8 @@ impl MasterCore {
     /// Keeps that a framework has ended.
     pub(super) fn keep_completed(&mut self, done: &Completed) {
         let record = CompletedRecord {
-            name: done.name.clone(),
-            user: done.user.clone(),
+            name: done.info.name.clone(),
+            user: done.info.user.clone(),
             registered_ms: done.registered_ms,
             unregistered_ms: done.unregistered_ms,
         };

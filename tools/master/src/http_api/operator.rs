@@ -2,6 +2,7 @@
 
 use super::{Doors, JSON, PROTOBUF, accepts, ask, documents, logging, media_type, plain};
 use crate::driver::{Answer, Request as Ask};
+use crate::operator::as_json;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -54,7 +55,7 @@ pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Bod
         Answer::Document(mut document) => {
             documents::measure(&mut document);
             if json {
-                match mesos_proto::json::to_json(document.as_ref()) {
+                match as_json(document.as_ref()) {
                     Ok(document) => full(document.to_string()),
                     Err(error) => return plain(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
                 }

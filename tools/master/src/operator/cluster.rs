@@ -14,7 +14,7 @@ use mesos_proto::v1::master::response::{
     self, GetAgents, GetExecutors, GetFrameworks, GetState, GetTasks, Type, get_agents, get_executors,
     get_frameworks,
 };
-use mesos_proto::v1::{self, AgentId, FrameworkId, OfferId, Resource, Role, Task, TaskState, TimeInfo};
+use mesos_proto::v1::{self, AgentId, FrameworkId, OfferId, Resource, Role, Task, TimeInfo};
 use std::collections::BTreeMap;
 
 impl MasterCore {
@@ -92,7 +92,7 @@ impl MasterCore {
         };
         GetFrameworks {
             frameworks: self.frameworks.iter().filter_map(message).collect(),
-            completed_frameworks: self.completed.iter().map(completed).collect(),
+            completed_frameworks: self.completed.iter().filter_map(completed).collect(),
         }
     }
 
@@ -149,21 +149,17 @@ impl MasterCore {
 
     fn get_tasks(&self) -> GetTasks {
         let mut all = GetTasks::default();
-        for (id, framework) in &self.frameworks {
+        for framework in self.frameworks.values() {
             for record in framework.tasks.values() {
                 let list =
                     if is_terminal(record.task.state()) { &mut all.completed_tasks } else { &mut all.tasks };
                 list.extend(task_message(&record.task));
             }
-            all.unreachable_tasks.extend(
-                framework.unreachable.iter().map(|(task, agent)| unreachable(id, framework, task, agent)),
-            );
-            let over = framework
-                .completed
-                .iter()
-                .filter(|task| !framework.unreachable.contains_key(&task.task_id.value));
-            all.completed_tasks.extend(over.filter_map(task_message));
+            all.unreachable_tasks.extend(framework.unreachable.values().filter_map(task_message));
+            all.completed_tasks.extend(framework.completed.iter().filter_map(task_message));
         }
+        let over = self.completed.iter().flat_map(|done| &done.tasks);
+        all.completed_tasks.extend(over.filter_map(task_message));
         all
     }
 
@@ -219,31 +215,13 @@ pub(super) fn task_message(task: &mesos::Task) -> Option<Task> {
     recast(task).ok()
 }
 
-/// A task on an unreachable agent: what is still known of it, or its ids.
-fn unreachable(framework_id: &str, framework: &Framework, id: &str, agent: &str) -> Task {
-    let known = framework.completed.iter().rev().find(|task| task.task_id.value == id);
-    let mut task = known.and_then(task_message).unwrap_or_else(|| Task {
-        task_id: v1::TaskId { value: id.to_owned() },
-        framework_id: FrameworkId { value: framework_id.to_owned() },
-        agent_id: AgentId { value: agent.to_owned() },
-        ..Default::default()
-    });
-    task.state = TaskState::TaskUnreachable as i32;
-    task
-}
-
-fn completed(done: &Completed) -> get_frameworks::Framework {
-    get_frameworks::Framework {
-        framework_info: v1::FrameworkInfo {
-            id: Some(FrameworkId { value: done.id.clone() }),
-            name: done.name.clone(),
-            user: done.user.clone(),
-            ..Default::default()
-        },
+fn completed(done: &Completed) -> Option<get_frameworks::Framework> {
+    Some(get_frameworks::Framework {
+        framework_info: recast(&done.info).ok()?,
         registered_time: time(done.registered_ms),
         unregistered_time: time(done.unregistered_ms),
         ..Default::default()
-    }
+    })
 }
 
 fn agent_info(info: &mesos::SlaveInfo) -> Option<v1::AgentInfo> {

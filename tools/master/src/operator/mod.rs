@@ -4,9 +4,12 @@
 mod about;
 mod agents;
 mod cluster;
+mod form;
 mod maintenance;
 mod resources;
 mod watch;
+
+pub(crate) use form::as_json;
 
 use crate::core::{MasterCore, Output};
 use mesos_proto::v1::master::{Call, Response, call};

@@ -60,8 +60,9 @@ pub(super) fn task(task: &Task) -> Value {
         "resources": Pool::of(&task.resources).unwrap_or_default().to_json(None),
         "role": role.as_deref().unwrap_or(UNRESERVED),
         "statuses": task.statuses.iter().map(status).collect::<Vec<_>>(),
-        "labels": labels(task.labels.as_ref()), "user": task.user,
+        "labels": labels(task.labels.as_ref()),
     });
+    maybe(&mut json, "user", task.user.clone());
     if !task.limits.is_empty() {
         let limits = task.limits.iter().map(|(name, scalar)| (name.clone(), scalar.value.into()));
         json["limits"] = Value::Object(limits.collect());

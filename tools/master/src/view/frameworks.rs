@@ -4,7 +4,8 @@ use super::form::{labels, maybe, seconds, task};
 use crate::core::{Completed, MasterCore};
 use crate::state::{Executor, Framework, Link, is_terminal};
 use crate::sums::{Executors, total, used_by};
-use mesos_proto::mesos::framework_info;
+use mesos_proto::mesos::{FrameworkInfo, framework_info};
+use mesos_proto::pool::Pool;
 use serde_json::{Value, json};
 
 impl MasterCore {
@@ -32,20 +33,12 @@ impl MasterCore {
         framework: &Framework,
         executors: &Executors<'_>,
     ) -> Value {
-        let info = &framework.info;
-        let capabilities: Vec<_> = info
-            .capabilities
-            .iter()
-            .filter_map(|c| framework_info::capability::Type::try_from(c.r#type?).ok())
-            .map(|c| c.as_str_name())
-            .collect();
-        let mut json = json!({
-            "id": id, "name": info.name, "hostname": info.hostname(), "webui_url": info.webui_url(),
-            "used_resources": total(&used_by(framework, executors)).to_json(None),
-            "offered_resources": total(&self.offered(&framework.offers)).to_json(None),
-            "capabilities": capabilities, "active": framework.active, "connected": framework.connected,
-            "recovered": framework.recovered(),
-        });
+        let mut json = named(id, &framework.info);
+        json["used_resources"] = total(&used_by(framework, executors)).to_json(None).into();
+        json["offered_resources"] = total(&self.offered(&framework.offers)).to_json(None).into();
+        json["active"] = framework.active.into();
+        json["connected"] = framework.connected.into();
+        json["recovered"] = framework.recovered().into();
         if let Some(Link::Driver(pid)) = &framework.link {
             json["pid"] = pid.to_string().into();
         }
@@ -54,7 +47,6 @@ impl MasterCore {
 
     fn framework(&self, id: &str, framework: &Framework, executors: &Executors<'_>) -> Value {
         let mut json = self.framework_summary(id, framework, executors);
-        let info = &framework.info;
         let mut held = total(&used_by(framework, executors));
         held.add(&total(&self.offered(&framework.offers)));
         let offers: Vec<_> = framework
@@ -72,14 +64,9 @@ impl MasterCore {
         let (over, live): (Vec<_>, Vec<_>) =
             framework.tasks.values().map(|record| &record.task).partition(|task| is_terminal(task.state()));
         let over: Vec<_> = over.into_iter().chain(&framework.completed).map(task).collect();
-        let unreachable: Vec<_> = framework
-            .unreachable
-            .iter()
-            .map(|(task, agent)| json!({"id": task, "slave_id": agent, "state": "TASK_UNREACHABLE"}))
-            .collect();
+        let unreachable: Vec<_> = framework.unreachable.values().map(task).collect();
+        describe(&mut json, &framework.info);
         let more = json!({
-            "user": info.user, "checkpoint": info.checkpoint(),
-            "failover_timeout": info.failover_timeout(), "labels": labels(info.labels.as_ref()),
             "registered_time": seconds(framework.registered_ms), "unregistered_time": 0.0,
             "resources": held.to_json(None),
             "tasks": live.into_iter().map(task).collect::<Vec<_>>(),
@@ -90,25 +77,56 @@ impl MasterCore {
         if let (Some(json), Value::Object(more)) = (json.as_object_mut(), more) {
             json.extend(more);
         }
-        // One or the other, as the framework's own message has it.
-        if framework.has(framework_info::capability::Type::MultiRole) {
-            json["roles"] = info.roles.clone().into();
-        } else {
-            json["role"] = info.role().into();
-        }
-        maybe(&mut json, "principal", info.principal.clone());
         maybe(&mut json, "reregistered_time", framework.reregistered_ms.map(seconds));
         json
     }
 }
 
-fn completed(done: &Completed) -> Value {
+/// What every document says of a framework.
+fn named(id: &str, info: &FrameworkInfo) -> Value {
+    let capabilities: Vec<_> = info
+        .capabilities
+        .iter()
+        .filter_map(|c| framework_info::capability::Type::try_from(c.r#type?).ok())
+        .map(|c| c.as_str_name())
+        .collect();
     json!({
-        "id": done.id, "name": done.name, "user": done.user, "active": false, "connected": false,
-        "recovered": false, "hostname": "", "webui_url": "",
-        "registered_time": seconds(done.registered_ms), "unregistered_time": seconds(done.unregistered_ms),
-        "tasks": [], "completed_tasks": [], "unreachable_tasks": [], "executors": [], "offers": [],
+        "id": id, "name": info.name, "hostname": info.hostname(), "webui_url": info.webui_url(),
+        "capabilities": capabilities,
     })
+}
+
+/// What a framework said of itself.
+fn describe(json: &mut Value, info: &FrameworkInfo) {
+    json["user"] = info.user.as_str().into();
+    json["checkpoint"] = info.checkpoint().into();
+    json["failover_timeout"] = info.failover_timeout().into();
+    json["labels"] = labels(info.labels.as_ref());
+    // One or the other, as the framework's own message has it.
+    let multi = framework_info::capability::Type::MultiRole as i32;
+    if info.capabilities.iter().any(|capability| capability.r#type == Some(multi)) {
+        json["roles"] = info.roles.clone().into();
+    } else {
+        json["role"] = info.role().into();
+    }
+    maybe(json, "principal", info.principal.clone());
+}
+
+fn completed(done: &Completed) -> Value {
+    let mut json = named(&done.id, &done.info);
+    describe(&mut json, &done.info);
+    let tasks: Vec<_> = done.tasks.iter().map(task).collect();
+    let nothing = Pool::default().to_json(None);
+    let more = json!({
+        "active": false, "connected": false, "recovered": false,
+        "used_resources": nothing, "offered_resources": nothing, "resources": nothing,
+        "registered_time": seconds(done.registered_ms), "unregistered_time": seconds(done.unregistered_ms),
+        "tasks": [], "completed_tasks": tasks, "unreachable_tasks": [], "executors": [], "offers": [],
+    });
+    if let (Some(json), Value::Object(more)) = (json.as_object_mut(), more) {
+        json.extend(more);
+    }
+    json
 }
 
 fn executor(agent: &str, executor: &Executor) -> Value {

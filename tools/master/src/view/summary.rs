@@ -12,8 +12,7 @@ impl MasterCore {
         // Ended tasks count where they ran as long as they are remembered.
         let mut by_agent = BTreeMap::<&str, Vec<&Task>>::new();
         for framework in self.frameworks.values() {
-            let live = framework.tasks.values().map(|record| &record.task);
-            for task in live.chain(&framework.completed) {
+            for task in framework.known() {
                 by_agent.entry(&task.slave_id.value).or_default().push(task);
             }
         }
@@ -35,8 +34,7 @@ impl MasterCore {
             .frameworks
             .iter()
             .map(|(id, framework)| {
-                let live = framework.tasks.values().map(|record| &record.task);
-                let tasks: Vec<_> = live.chain(&framework.completed).collect();
+                let tasks: Vec<_> = framework.known().collect();
                 let agents: BTreeSet<_> = tasks.iter().map(|task| &task.slave_id.value).collect();
                 let own = executors.get(id.as_str()).unwrap_or(&none);
                 let summary = self.framework_summary(id, framework, own);

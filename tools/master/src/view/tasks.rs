@@ -32,11 +32,11 @@ impl Default for TaskQuery {
 impl MasterCore {
     pub(super) fn tasks(&self, query: &TaskQuery) -> Value {
         let wanted = |own: &str, only: &Option<String>| only.as_deref().is_none_or(|only| only == own);
-        let mut tasks: Vec<&Task> = self
-            .frameworks
-            .iter()
-            .filter(|(id, _)| wanted(id, &query.framework))
-            .flat_map(|(_, own)| own.tasks.values().map(|record| &record.task).chain(&own.completed))
+        let live = self.frameworks.iter().filter(|(id, _)| wanted(id, &query.framework));
+        let over = self.completed.iter().filter(|done| wanted(&done.id, &query.framework));
+        let mut tasks: Vec<&Task> = live
+            .flat_map(|(_, own)| own.known())
+            .chain(over.flat_map(|done| &done.tasks))
             .filter(|task| wanted(&task.task_id.value, &query.task))
             .collect();
         // By the first status that is known; a task that has none yet is older than all.

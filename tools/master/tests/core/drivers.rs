@@ -117,7 +117,7 @@ fn a_task_from_registration_to_its_end_in_the_older_messages() {
     world.got::<KillTaskMessage>(&pid(1));
     world.agent_sends(&driver(1), &UnregisterFrameworkMessage { framework_id });
     world.got::<ShutdownFrameworkMessage>(&pid(1));
-    assert!(world.states().is_empty());
+    assert_eq!(world.states(), [("t".into(), "TASK_KILLED".into())]);
 }
 
 #[test]

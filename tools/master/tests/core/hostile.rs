@@ -3,13 +3,16 @@
 use crate::support::*;
 use libprocess::Message as Libprocess;
 use master::core::Input;
-use master::view::View;
+use master::view::{TaskQuery, View};
 use mesos_proto::mesos::{self, ExecutorId, FrameworkId, TaskState};
 use mesos_proto::recast;
 use mesos_proto::resources::scalar;
 use mesos_proto::v1;
+use mesos_proto::v1::master as api;
 use mesos_proto::v1::scheduler::call;
 use proptest::prelude::*;
+use prost::Message;
+use serde_json::Value;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -221,5 +224,52 @@ proptest! {
             prop_assert_eq!(sum, milli(&metrics["allocator/mesos/resources/cpus/offered_or_allocated"]));
             prop_assert_eq!(used, milli(&metrics["master/cpus_used"]));
         }
+    }
+
+    /// However it came about, every document tells of the same cluster, and both forms of one say the same.
+    #[test]
+    fn every_document_tells_the_same(steps in proptest::collection::vec(any_step(), 1..80)) {
+        let mut world = World::new();
+        let mut memory = Memory::default();
+        for (count, step) in steps.into_iter().enumerate() {
+            take_step(&mut world, &mut memory, step, count);
+        }
+        let every = TaskQuery { limit: usize::MAX, ..TaskQuery::default() };
+        let [state, summary, slaves, frameworks, tasks, roles] = [
+            View::State,
+            View::Summary,
+            View::Slaves,
+            View::Frameworks,
+            View::Tasks(every),
+            View::Roles,
+        ]
+        .map(|view| world.core.view(view));
+        let list = |document: &Value, name: &str| document[name].as_array().expect(name).clone();
+        let cpus = |all: &[Value], what: &str| -> i64 {
+            all.iter().map(|one| (one[what]["cpus"].as_f64().unwrap_or(0.0) * 1000.0).round() as i64).sum()
+        };
+        for name in ["slaves", "frameworks"] {
+            prop_assert_eq!(list(&state, name).len(), list(&summary, name).len());
+        }
+        let (agents, owners) = (list(&slaves, "slaves"), list(&frameworks, "frameworks"));
+        prop_assert_eq!(agents.len(), list(&state, "slaves").len());
+        prop_assert_eq!(cpus(&agents, "used_resources"), cpus(&owners, "used_resources"));
+        prop_assert_eq!(cpus(&agents, "offered_resources"), cpus(&owners, "offered_resources"));
+        prop_assert_eq!(cpus(&agents, "used_resources"), cpus(&list(&roles, "roles"), "allocated"));
+        let ended = list(&frameworks, "completed_frameworks");
+        let lists = ["tasks", "unreachable_tasks", "completed_tasks"];
+        let count = |name: &str| owners.iter().chain(&ended).map(|one| list(one, name).len()).sum::<usize>();
+        prop_assert_eq!(list(&tasks, "tasks").len(), lists.map(count).iter().sum::<usize>());
+
+        let document = world.document(api::call::Type::GetState);
+        let text = mesos_proto::json::to_json(&document).unwrap().to_string();
+        let by_json: api::Response = mesos_proto::json::from_json(text.as_bytes()).unwrap();
+        prop_assert_eq!(&by_json, &document);
+        prop_assert_eq!(api::Response::decode(document.encode_to_vec().as_slice()).unwrap(), by_json);
+        let shown = document.get_state.unwrap();
+        let all = shown.get_tasks.unwrap();
+        let in_all = [&all.tasks, &all.unreachable_tasks, &all.completed_tasks].map(Vec::len);
+        prop_assert_eq!(in_all, lists.map(count));
+        prop_assert_eq!(shown.get_agents.unwrap().agents.len(), agents.len());
     }
 }

@@ -75,6 +75,7 @@ fn a_task_on_an_unreachable_agent_is_shown_once() {
     world.pass(PING * 10);
     let tasks = world.document(api::call::Type::GetTasks).get_tasks.unwrap();
     assert_eq!((tasks.tasks.len(), tasks.completed_tasks.len()), (0, 0));
+    assert_eq!(tasks.unreachable_tasks[0].name, "t");
     assert_eq!(tasks.unreachable_tasks[0].state(), v1::TaskState::TaskUnreachable);
 }
 
@@ -157,7 +158,13 @@ fn an_operator_ends_a_framework() {
     world.got::<ShutdownFrameworkMessage>(&pid(1));
     let frameworks = world.document(api::call::Type::GetFrameworks).get_frameworks.unwrap();
     assert!(frameworks.frameworks.is_empty());
-    assert_eq!(frameworks.completed_frameworks[0].framework_info.name, "test");
+    let done = &frameworks.completed_frameworks[0].framework_info;
+    assert_eq!((done.name.as_str(), done.roles.as_slice()), ("test", &["ops".to_owned()][..]));
+    let tasks = world.document(api::call::Type::GetTasks).get_tasks.unwrap();
+    assert_eq!(tasks.completed_tasks[0].state(), v1::TaskState::TaskKilled);
+    let shown = world.core.view(View::Frameworks)["completed_frameworks"][0].clone();
+    assert_eq!(shown["completed_tasks"][0]["statuses"][1]["reason"], "REASON_FRAMEWORK_REMOVED");
+    assert_eq!(shown["roles"], serde_json::json!(["ops"]));
 }
 
 fn reserved(name: &str, amount: f64, role: &str) -> v1::Resource {

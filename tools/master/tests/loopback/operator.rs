@@ -18,12 +18,19 @@ async fn calls_are_answered_in_the_form_that_is_asked_for() {
         let (status, head, body) = http(addr, &head, call).await;
         assert_eq!(status, 200, "{path}");
         assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
-        let by_json: api::Response = mesos_proto::json::from_json(&body).unwrap();
+        let json_body = body;
+        let by_json: api::Response = mesos_proto::json::from_json(&json_body).unwrap();
         let head = format!("POST {path} HTTP/1.1\r\n{json}\r\nAccept: application/x-protobuf");
         let (_, head, body) = http(addr, &head, call).await;
         assert!(head.to_lowercase().contains("content-type: application/x-protobuf"), "{head}");
         let by_protobuf = api::Response::decode(body.as_slice()).unwrap();
         assert_eq!(by_json, by_protobuf);
+        let plain: Value = serde_json::from_slice(&json_body).unwrap();
+        assert_eq!(
+            plain["get_state"]["get_tasks"]["tasks"],
+            json!([]),
+            "a list is there even if it is empty"
+        );
         assert_eq!(by_json.get_state.unwrap().get_agents.unwrap().agents[0].agent_info.hostname, "node");
     }
     let protobuf = encode::<api::Call>(&json!({"type": "GET_VERSION"}), false);

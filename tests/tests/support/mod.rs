@@ -4,6 +4,7 @@
 pub mod restarting;
 pub mod tock;
 
+pub use framework::is_terminal;
 use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState, TaskStatus};
 use framework::{Client, Event};
 use mesos_proto::{recast, resources::Scalars};
@@ -436,11 +437,6 @@ impl Follower {
             }
         }
     }
-}
-
-pub fn is_terminal(state: TaskState) -> bool {
-    use TaskState::*;
-    matches!(state, TaskFinished | TaskFailed | TaskKilled | TaskLost | TaskError | TaskDropped | TaskGone)
 }
 
 pub fn states(statuses: &[TaskStatus]) -> Vec<TaskState> {

@@ -345,3 +345,27 @@ async fn a_master_with_tls_is_spoken_to_if_it_is_the_one() {
     let refused = support::in_time(acceptor("10.9.9.9").accept(stream)).await;
     assert!(refused.is_err() && !running.handle.is_connected());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_leading_master_is_followed() {
+    let (mut first, mut second) = (Peer::start().await, Peer::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("master");
+    std::fs::write(&file, first.at.to_string()).unwrap();
+    let spec = format!("file://{}", file.display()).parse().unwrap();
+    let mut running = Running::start(info(), spec, 0, |driver| driver.format(Format::Json));
+    let (_, old) = first.subscribed().await;
+    old.send(&of("subscribed"));
+    assert_eq!(running.next().await, Said::Registered("m-0001".into()));
+    std::fs::write(&file, second.at.to_string()).unwrap();
+    assert_eq!(running.next().await, Said::Disconnected);
+    let (call, new) = second.subscribed().await;
+    assert_eq!(call["framework_id"]["value"], "m-0001");
+    new.send(&of("subscribed"));
+    assert_eq!(running.next().await, Said::Reregistered("m-0001".into()));
+
+    // Who lets go of the driver lets go of the subscription.
+    running.driver.abort();
+    assert!(support::in_time(running.driver).await.unwrap_err().is_cancelled());
+    assert!(matches!(running.handle.revive(&[]).await, Err(Error::Stopped)));
+}

@@ -4,7 +4,7 @@ use crate::ask::{self, MasterAt};
 use crate::exit::{ENDED_BADLY, Trouble};
 use anyhow::{Context, Result, bail};
 use framework::v1::{self, FrameworkInfo, TaskInfo, TaskState};
-use framework::{Client, Event};
+use framework::{Client, Event, is_terminal};
 use gateway::agent::CAPABILITY_LABEL;
 use mesos_proto::{mesos, recast, resources::Scalars};
 use serde_json::json;
@@ -110,12 +110,6 @@ pub fn task(id: &str, uri: &str, args: &[String], env: &[String], granted: &Scal
 pub fn offered(offer: &v1::Offer) -> Result<Scalars> {
     let resources: Vec<mesos::Resource> = offer.resources.iter().map(recast).collect::<Result<_, _>>()?;
     Ok(Scalars::of(&resources))
-}
-
-/// The last states of a task.
-pub fn is_terminal(state: TaskState) -> bool {
-    use TaskState::*;
-    !matches!(state, TaskStaging | TaskStarting | TaskRunning | TaskKilling | TaskUnreachable | TaskUnknown)
 }
 
 fn describe(status: &v1::TaskStatus) -> String {

@@ -9,6 +9,7 @@ use gateway::images::{Fetcher, Trust, demanded, parse_key, parse_manifest};
 use gateway::store::{Records, Write};
 use libprocess::{Event, Message as WireMessage, Upid};
 use mesos_proto::internal::*;
+use mesos_proto::v1::executor::Event as ExecutorEvent;
 use mesos_proto::v1::scheduler::{Call, Event as SchedulerEvent};
 use mesos_proto::{cram, json};
 use node_proto::limits::{IMAGE_MAX, VERSION};
@@ -78,6 +79,7 @@ pub fn api(data: &[u8]) {
     assert_eq!(whole, pieces, "how a stream is cut makes no difference");
     for record in &whole {
         both_ways::<SchedulerEvent>(record);
+        both_ways::<ExecutorEvent>(record);
     }
     both_ways::<Call>(rest);
     if let Ok(text) = std::str::from_utf8(rest) {

@@ -234,6 +234,13 @@ impl<E: Executor> ExecutorDriver<E> {
     }
 }
 
+impl<E> Drop for ExecutorDriver<E> {
+    /// Whoever has a handle is told that there is no agent any more.
+    fn drop(&mut self) {
+        self.handle.set_agent(None);
+    }
+}
+
 /// Tasks that could not be launched have failed.
 fn fail(handle: &ExecutorHandle, tasks: &[TaskId], outcome: &crate::Outcome) {
     let Err(error) = outcome else { return };

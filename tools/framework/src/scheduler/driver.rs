@@ -151,9 +151,6 @@ impl<S: Scheduler> SchedulerDriver<S> {
     /// Runs until it is stopped, or the master refuses the framework.
     pub async fn run(mut self) -> Result<End, Error> {
         let done = self.subscriptions().await;
-        self.handle.set_client(None);
-        // Whoever still waits for a subscription waits no more.
-        self.handle.end(End::Stopped);
         if matches!(done, Ok(End::TornDown)) {
             self.stored(|store| store.clear()).await?;
         }
@@ -301,6 +298,14 @@ impl<S: Scheduler> SchedulerDriver<S> {
         let store = self.store.clone();
         let done = tokio::task::spawn_blocking(move || what(store.as_ref())).await;
         done.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(Error::Store)
+    }
+}
+
+impl<S> Drop for SchedulerDriver<S> {
+    /// Whoever has a handle, or waits for a subscription, is told that there is none any more.
+    fn drop(&mut self) {
+        self.handle.set_client(None);
+        self.handle.end(End::Aborted);
     }
 }
 

@@ -322,7 +322,7 @@ impl Handle {
         done
     }
 
-    /// Ends the driver at once, as [`Handle::stop`] with failover, but
+    /// Ends the driver once the callback at work is done, as [`Handle::stop`] with failover, but
     /// [`SchedulerDriver::run`](crate::SchedulerDriver::run) says that it was aborted.
     pub fn abort(&self) {
         self.end(End::Aborted);

@@ -8,11 +8,11 @@ mod pair;
 mod stub;
 
 use crate::keys;
-use crate::run::{info, is_terminal, task};
+use crate::run::{info, task};
 use agent_posix::{AGENT_STATE_BYTES, Node, NodeConfig};
 use anyhow::{Context, Result};
 use framework::v1::TaskState;
-use framework::{Client, Event};
+use framework::{Client, Event, is_terminal};
 use gateway::keys::KeySource;
 use gateway::session::Keyring;
 use lowpan::Eui64;

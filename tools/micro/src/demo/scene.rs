@@ -1,12 +1,12 @@
 //! Who runs what, and what has to come true of it.
 
 use super::cast::{ON_TOCK, TENANTS, WANTED, Wanted};
-use crate::run::{info, is_terminal, offered, task};
+use crate::run::{info, offered, task};
 use agent_posix::Snapshot;
 use air::{Conditions, Stats};
 use anyhow::{Context, Result};
 use framework::v1::{TaskInfo, TaskState, TaskStatus, task_status::Reason, task_status::Source};
-use framework::{Client, Event, v1};
+use framework::{Client, Event, is_terminal, v1};
 use mesos_proto::resources::Scalars;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

@@ -65,7 +65,7 @@ impl Show {
             }
         }
         let over = scene.outcomes.values().filter(|outcome| {
-            outcome.statuses.last().is_some_and(|status| crate::run::is_terminal(status.state()))
+            outcome.statuses.last().is_some_and(|status| framework::is_terminal(status.state()))
         });
         lines.push(format!(
             "air: {} frames, {} bytes, {} lost, {} delayed; {} of {} tasks ended",

@@ -8,7 +8,7 @@
 //! | `DELETE /jobs/ID` | ends it: 202 while tasks are ending, else 200; `purge=true` forgets it too |
 //! | `POST /jobs/ID/run` | runs a periodic one now: 202; 409 if a run is under way |
 
-use super::{JSON, ask, plain};
+use super::ask;
 use crate::driver::Request as Ask;
 use crate::jobs::{Reply, Request as JobRequest};
 use bytes::Bytes;
@@ -22,12 +22,12 @@ use tokio::sync::mpsc;
 pub(super) async fn answer(rest: &str, request: Request<Bytes>, core: &mpsc::Sender<Ask>) -> Response<Body> {
     let asked = match understand(rest, &request) {
         Ok(asked) => asked,
-        Err((status, why)) => return document(status, &json!({ "error": why })),
+        Err((status, why)) => return page::json(status, &json!({ "error": why })),
     };
     match ask(core, |answer| Ask::Jobs { request: asked, answer }).await {
         Some(Reply { status, body, location }) => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let mut response = document(status, &body);
+            let mut response = page::json(status, &body);
             if let Some(location) = location.and_then(|location| HeaderValue::try_from(location).ok()) {
                 response.headers_mut().insert(header::LOCATION, location);
             }
@@ -35,7 +35,7 @@ pub(super) async fn answer(rest: &str, request: Request<Bytes>, core: &mpsc::Sen
         }
         None => {
             let why = "the master is busy or stopping: ask again in a moment";
-            document(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }))
+            page::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }))
         }
     }
 }
@@ -77,12 +77,6 @@ fn understand(rest: &str, request: &Request<Bytes>) -> Result<JobRequest, (Statu
         [_, "run"] => Err(not_allowed("POST")),
         _ => Err((StatusCode::NOT_FOUND, "there is /jobs, /jobs/ID and /jobs/ID/run".into())),
     }
-}
-
-fn document(status: StatusCode, body: &serde_json::Value) -> Response<Body> {
-    let mut response = plain(status, body.to_string());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    response
 }
 
 #[cfg(test)]

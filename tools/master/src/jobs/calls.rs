@@ -9,6 +9,9 @@ use std::collections::BTreeSet;
 /// How long a node that fits no job that waits is not offered again, unless something changes: seconds.
 pub(super) const REFUSE_S: f64 = 60.0;
 
+/// How long an answer to a planned maintenance stands: seconds.
+const STAY_S: f64 = 3_600.0;
+
 /// The framework that jobs run as.
 pub(super) fn info(id: &str, user: &str, roles: &BTreeSet<String>, failover_s: f64) -> v1::FrameworkInfo {
     use capability::Type;
@@ -78,6 +81,13 @@ pub(super) fn accept(framework: &str, offer: v1::OfferId, task_infos: Vec<v1::Ta
 pub(super) fn decline(framework: &str, offer_ids: Vec<v1::OfferId>) -> Call {
     let decline = Some(call::Decline { offer_ids, filters: filters() });
     Call { decline, ..call(framework, call::Type::Decline) }
+}
+
+/// Instances stay until their node is drained: then they are begun elsewhere.
+pub(super) fn decline_inverse(framework: &str, inverse_offer_ids: Vec<v1::OfferId>) -> Call {
+    let filters = Some(v1::Filters { refuse_seconds: Some(STAY_S) });
+    let decline_inverse_offers = Some(call::DeclineInverseOffers { inverse_offer_ids, filters });
+    Call { decline_inverse_offers, ..call(framework, call::Type::DeclineInverseOffers) }
 }
 
 pub(super) fn kill(framework: &str, task: &str, agent: Option<&str>) -> Call {

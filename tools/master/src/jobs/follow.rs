@@ -1,6 +1,7 @@
 //! What becomes of tasks: their statuses, and what follows an end.
 
 use super::job::{Ended, PastTask};
+use super::subscription::AGAIN_MS;
 use super::{Jobs, calls};
 use crate::state::is_terminal;
 use mesos_proto::mesos;
@@ -53,12 +54,14 @@ impl Jobs {
         if state == TaskState::TaskRunning {
             task.running_ms.get_or_insert(now);
         }
+        let unsent = killed && !unsure && task.kill_sent_ms.is_none();
         if (task.state, task.running_ms, task.unsure_ms) != before {
             held.changed_slots.insert(at);
         }
         self.touch(&job);
         if unsure || killed {
-            self.ask_later();
+            // A kill from before a restart may not have gone out.
+            self.ask_soon(if unsent { 0 } else { AGAIN_MS });
         }
     }
 

@@ -177,6 +177,8 @@ pub(super) struct Job {
     pub kept: Kept,
     pub runs: BTreeMap<u64, Run>,
     pub needs: Scalars,
+    /// [`Spec::wish`].
+    pub wish: Option<String>,
     /// Instances that wait for an offer.
     pub due: BTreeSet<At>,
     /// Instances that wait for a time.
@@ -223,6 +225,7 @@ impl Job {
         let mut job = Self {
             runs: runs.collect(),
             needs: kept.spec.needs(),
+            wish: kept.spec.wish(),
             kept,
             due: BTreeSet::new(),
             backoffs: BTreeSet::new(),

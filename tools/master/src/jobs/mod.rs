@@ -205,6 +205,11 @@ impl Jobs {
                     self.nodes.retain(|(_, known), _| *known != agent.value);
                 }
             }
+            event::Type::InverseOffers => {
+                let asked = event.inverse_offers.map(|offers| offers.inverse_offers).unwrap_or_default();
+                let ids: Vec<_> = asked.into_iter().map(|offer| offer.id).collect();
+                self.calls.push(calls::decline_inverse(&self.all.framework, ids));
+            }
             event::Type::Error => {
                 self.subscription_refused(&event.error.map(|error| error.message).unwrap_or_default());
             }
@@ -311,7 +316,6 @@ impl Jobs {
 
     fn tell(&mut self, job: &str, trouble: bool, text: impl Into<String>) {
         let news = News { job: job.to_owned(), trouble, text: text.into() };
-        tracing::info!(job = news.job, "{}", news.text);
         self.news.push(news);
     }
 }

@@ -8,6 +8,9 @@ use std::fmt::Write;
 /// Bytes of a value that conditions look at.
 const MAX_VALUE: usize = 1024;
 
+/// Maintenance that begins sooner keeps new tasks away, milliseconds.
+const AT_HAND_MS: u64 = 3_600_000;
+
 /// A value of an attribute.
 #[derive(Clone, Debug)]
 pub(super) enum Value {
@@ -80,6 +83,8 @@ pub(super) struct Node {
     pub free: Scalars,
     /// When it was last offered.
     pub seen_ms: u64,
+    /// When it is planned to be away: from, to.
+    away_ms: Option<(u64, u64)>,
 }
 
 impl Node {
@@ -99,7 +104,13 @@ impl Node {
             attributes,
             free: free(&offer.resources),
             seen_ms: now_ms,
+            away_ms: offer.unavailability.as_ref().map(away),
         }
+    }
+
+    /// Whether it is there for a while yet: nothing new goes where maintenance is at hand.
+    pub fn stays(&self, now_ms: u64) -> bool {
+        self.away_ms.is_none_or(|(from, to)| now_ms + AT_HAND_MS < from || to <= now_ms)
     }
 
     /// The values of an attribute.
@@ -124,6 +135,14 @@ impl Node {
     pub fn group(&self, name: &str) -> Option<String> {
         self.values(name).next().map(Value::text)
     }
+}
+
+/// Milliseconds since the epoch from which, and until which.
+fn away(planned: &v1::Unavailability) -> (u64, u64) {
+    let from = u64::try_from(planned.start.nanoseconds / 1_000_000).unwrap_or(0);
+    let length =
+        planned.duration.map(|duration| u64::try_from(duration.nanoseconds / 1_000_000).unwrap_or(0));
+    (from, length.map_or(u64::MAX, |length| from.saturating_add(length)))
 }
 
 /// Amounts that a task can be given: not what may be taken back, is shared, or holds data.

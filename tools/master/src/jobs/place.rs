@@ -21,8 +21,22 @@ struct Hand {
     tasks: Vec<v1::TaskInfo>,
 }
 
-/// How many instances of a job run where a counting constraint has which value; one map for each such constraint.
-pub(super) type Siblings = Vec<BTreeMap<String, u32>>;
+/// Where a job's instances run already.
+pub(super) struct Siblings {
+    /// By value, for each constraint that counts.
+    groups: Vec<BTreeMap<String, u32>>,
+    /// By agent.
+    agents: BTreeMap<String, u32>,
+}
+
+impl Siblings {
+    fn add(&mut self, agent: &str, groups: &[String]) {
+        *self.agents.entry(agent.to_owned()).or_default() += 1;
+        for (counts, group) in self.groups.iter_mut().zip(groups) {
+            *counts.entry(group.clone()).or_default() += 1;
+        }
+    }
+}
 
 impl Jobs {
     pub(super) fn offers(&mut self, offers: Vec<v1::Offer>) {
@@ -35,7 +49,7 @@ impl Jobs {
             if !hands.iter().any(|hand| hand.role == job.kept.spec.role) {
                 continue;
             }
-            let wish = job.wish();
+            let wish = job.wish.clone();
             if wish.as_ref().is_some_and(|wish| barren.contains(wish)) {
                 self.jobs.get_mut(&id).into_iter().for_each(|job| job.looked = true);
                 continue;
@@ -100,9 +114,7 @@ impl Jobs {
             let task_id = format!("{id}.{}", self.number());
             hand.tasks.push(calls::task(&job.kept.spec, &task_id, &hand.node.agent, resources));
             let groups = job.groups(&hand.node);
-            for (counts, group) in siblings.iter_mut().zip(&groups) {
-                *counts.entry(group.clone()).or_default() += 1;
-            }
+            siblings.add(&hand.node.agent, &groups);
             let task = Task {
                 id: task_id.clone(),
                 agent: hand.node.agent.clone(),
@@ -129,7 +141,8 @@ impl Jobs {
     /// The offer that suits an instance best: where the fewest of its siblings are.
     fn choose(&self, job: &Job, siblings: &Siblings, hands: &[Hand]) -> Option<usize> {
         let spec = &job.kept.spec;
-        let fits = |node: &Node| node.free.contains(&job.needs) && job.allows(node);
+        let now = self.now_ms;
+        let fits = |node: &Node| node.stays(now) && node.free.contains(&job.needs) && job.allows(node);
         let here: Vec<(usize, &Hand)> = hands
             .iter()
             .enumerate()
@@ -159,8 +172,8 @@ impl Jobs {
         let mut best: Option<(Vec<u32>, u32, usize)> = None;
         for (at, hand) in &here {
             let counts = job.counts(&hand.node, siblings);
-            let on_node = job.tasks().filter(|(_, task)| task.agent == hand.node.agent).count();
-            let rank = (counts, u32::try_from(on_node).unwrap_or(u32::MAX), *at);
+            let on_node = siblings.agents.get(&hand.node.agent).copied().unwrap_or(0);
+            let rank = (counts, on_node, *at);
             if best.as_ref().is_none_or(|best| rank < *best) {
                 best = Some(rank);
             }
@@ -172,16 +185,6 @@ impl Jobs {
 }
 
 impl Job {
-    /// What nodes have to have for it, as a text; `None` if that depends on what runs already.
-    fn wish(&self) -> Option<String> {
-        let spec = &self.kept.spec;
-        let alone = spec.constraints.iter().all(|constraint| constraint.counted_by().is_none());
-        alone.then(|| {
-            let constraints: Vec<String> = spec.constraints.iter().map(Constraint::to_string).collect();
-            format!("{}\n{}\n{}", spec.role, self.needs, constraints.join("\n"))
-        })
-    }
-
     fn counting(&self) -> impl Iterator<Item = (&Constraint, &str)> {
         self.kept.spec.constraints.iter().filter_map(|held| Some((held, held.counted_by()?)))
     }
@@ -193,12 +196,9 @@ impl Job {
 
     /// Counts what may run.
     pub(super) fn siblings(&self) -> Siblings {
-        let mut siblings: Siblings = self.counting().map(|_| BTreeMap::new()).collect();
-        for (_, task) in self.tasks() {
-            for (counts, group) in siblings.iter_mut().zip(&task.groups) {
-                *counts.entry(group.clone()).or_default() += 1;
-            }
-        }
+        let groups = self.counting().map(|_| BTreeMap::new()).collect();
+        let mut siblings = Siblings { groups, agents: BTreeMap::new() };
+        self.tasks().for_each(|(_, task)| siblings.add(&task.agent, &task.groups));
         siblings
     }
 
@@ -209,7 +209,7 @@ impl Job {
 
     /// Whether one more instance may run there beside its siblings.
     pub(super) fn admits(&self, node: &Node, siblings: &Siblings) -> bool {
-        self.counting().zip(siblings).all(|((constraint, name), counts)| {
+        self.counting().zip(&siblings.groups).all(|((constraint, name), counts)| {
             let here = node.group(name).and_then(|group| counts.get(&group).copied()).unwrap_or(0);
             match &constraint.rule {
                 Rule::Unique(_) => here == 0,
@@ -226,8 +226,10 @@ impl Job {
 
     /// How many siblings are where, for the constraints that spread them.
     fn counts(&self, node: &Node, siblings: &Siblings) -> Vec<u32> {
-        let spread =
-            self.counting().zip(siblings).filter(|((held, _), _)| matches!(held.rule, Rule::GroupBy(..)));
+        let spread = self
+            .counting()
+            .zip(&siblings.groups)
+            .filter(|((held, _), _)| matches!(held.rule, Rule::GroupBy(..)));
         spread
             .map(|((_, name), counts)| {
                 node.group(name).and_then(|group| counts.get(&group).copied()).unwrap_or(0)

@@ -2,6 +2,7 @@
 
 use super::job::{End, Job, Phase};
 use super::spec::Spec;
+use super::subscription::AGAIN_MS;
 use super::{Jobs, calls, show};
 use crate::limits::{MAX_INSTANCES_OF_ALL, MAX_JOBS, MAX_JOBS_SHOWN, MAX_ROLES};
 use serde_json::{Value, json};
@@ -165,7 +166,7 @@ impl Jobs {
             if first {
                 self.tell(id, false, "is killed");
             }
-            self.ask_later();
+            self.ask_soon(AGAIN_MS);
             let forgotten = self.jobs.get(id).map(|job| self.answer(200, job));
             self.touch(id);
             self.conclude(id);

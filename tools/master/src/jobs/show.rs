@@ -7,7 +7,8 @@ use mesos_proto::v1::TaskState;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Why a node will not do that is good enough by itself.
+/// Why a node will not do, beside constraints and resources.
+const AWAY: &str = "planned maintenance";
 const SIBLINGS: &str = "what other instances allow";
 
 /// What is known besides the job.
@@ -128,6 +129,9 @@ fn why(job: &Job, view: &View<'_>) -> Value {
         let mut fails: Vec<String> = Vec::new();
         let constraints = job.kept.spec.constraints.iter();
         fails.extend(constraints.filter(|constraint| !constraint.allows(node)).map(ToString::to_string));
+        if !node.stays(view.now_ms) {
+            fails.push(AWAY.to_owned());
+        }
         for (name, needed) in job.needs.iter() {
             let best = most.entry(name.to_owned()).or_default();
             *best = best.max(node.free.get(name));

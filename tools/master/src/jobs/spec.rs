@@ -307,6 +307,15 @@ impl Spec {
         usize::try_from(self.instances).unwrap_or(usize::MAX) * if overlaps { MAX_RUNS_AT_ONCE } else { 1 }
     }
 
+    /// What nodes have to have for it, as a text; `None` if that depends on what runs already.
+    pub(super) fn wish(&self) -> Option<String> {
+        let alone = self.constraints.iter().all(|constraint| constraint.counted_by().is_none());
+        alone.then(|| {
+            let constraints: Vec<String> = self.constraints.iter().map(Constraint::to_string).collect();
+            format!("{}\n{}\n{}", self.role, self.needs(), constraints.join("\n"))
+        })
+    }
+
     /// What an instance needs.
     pub(super) fn needs(&self) -> Scalars {
         Scalars::from_amounts(self.resources.iter().map(|(name, amount)| (name.as_str(), *amount)))

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 /// Until a subscription that ended is made anew, milliseconds.
 const RETRY_MS: u64 = 1_000;
 /// Between questions after tasks that nobody knows of, milliseconds.
-const RECONCILE_MS: u64 = 15_000;
+pub(super) const AGAIN_MS: u64 = 15_000;
 /// Between two times that all refusals are taken back, milliseconds.
 const REVIVE_GAP_MS: u64 = 250;
 /// Until the end of a task is asked for again, milliseconds.
@@ -189,7 +189,7 @@ impl Jobs {
         }
         self.calls.extend(kills);
         let killing = self.jobs.values().any(|job| job.kept.killed && job.kept.ended_ms.is_none());
-        self.subscription.reconcile_ms = (asked || killing).then_some(now + RECONCILE_MS);
+        self.subscription.reconcile_ms = (asked || killing).then_some(now + AGAIN_MS);
     }
 
     /// Has [`Self::reconcile`] look soon.
@@ -197,10 +197,5 @@ impl Jobs {
         let at = self.now_ms + in_ms;
         let due = self.subscription.reconcile_ms.get_or_insert(at);
         *due = at.min(*due);
-    }
-
-    /// The same after the usual while.
-    pub(super) fn ask_later(&mut self) {
-        self.ask_soon(RECONCILE_MS);
     }
 }

@@ -70,7 +70,8 @@ impl Jobs {
                 job.kept.ended_ms = Some(now);
             }
         }
-        if job.periodic() && job.kept.killed && job.runs.is_empty() && job.kept.ended_ms.is_none() {
+        let no_more = job.kept.killed || job.kept.next_ms.is_none();
+        if job.periodic() && no_more && job.runs.is_empty() && job.kept.ended_ms.is_none() {
             (job.kept.ended_ms, job.changed) = (Some(now), true);
         }
         let (ended, purge) = (job.kept.ended_ms.is_some(), job.kept.purge);

@@ -1,6 +1,7 @@
 //! The jobs against a scripted master: no sockets, no clock, a disk of bytes.
 
 mod any;
+mod edges;
 mod world;
 
 use master::jobs::{Input, Request};

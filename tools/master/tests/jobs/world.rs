@@ -53,6 +53,8 @@ pub struct World {
     pub frameworks: BTreeSet<String>,
     /// Kills do nothing.
     pub deaf: bool,
+    /// Agents that are to be away from then on.
+    pub away: BTreeMap<String, u64>,
     /// Ids of all tasks that ever were.
     ids: BTreeSet<String>,
 }
@@ -82,6 +84,7 @@ impl World {
             subscribed: false,
             frameworks: BTreeSet::new(),
             deaf: false,
+            away: BTreeMap::new(),
             ids: BTreeSet::new(),
         };
         world.start();
@@ -252,6 +255,7 @@ impl World {
                 };
                 tasks.into_iter().map(ask).collect()
             }
+            call::Type::DeclineInverseOffers => vec![],
             other => panic!("{other:?}"),
         }
     }
@@ -362,6 +366,10 @@ impl World {
                         .collect(),
                     resources: resources.collect(),
                     allocation_info: Some(allocation.clone()),
+                    unavailability: self.away.get(agent).map(|from| v1::Unavailability {
+                        start: v1::TimeInfo { nanoseconds: (from * 1_000_000) as i64 },
+                        duration: None,
+                    }),
                     ..Default::default()
                 });
                 // What is out with one role is not out with another.

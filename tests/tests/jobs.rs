@@ -1,17 +1,23 @@
 //! Jobs of the embedded master with real processes: a gateway with three nodes of different kinds, constraints, priorities,
-//! periodic runs, and a master that is killed in the middle of it all.
+//! periodic runs, and a master that is killed in the middle of it all, or at every commit.
 
 mod support;
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
+use support::restarting::{Restarting, free_tcp_port};
 use support::{PATIENCE, Process, image, micro};
 use tempfile::TempDir;
 
 /// Sensors, and the rack that the operator says it is in.
 const NODES: [(u8, u8, &str); 3] = [(1, 1, "a"), (2, 0, "b"), (3, 1, "b")];
+
+/// Lives at once.
+const AT_ONCE: u64 = 4;
+/// More commits than a life can have.
+const COMMITS_MAX: u64 = 60;
 
 struct Cluster {
     dir: TempDir,
@@ -25,7 +31,7 @@ impl Cluster {
     fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         // It is started again at the same address.
-        let master = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let master = free_tcp_port();
         let mut cluster = Self { dir, master, gateway: master, master_process: None, _others: Vec::new() };
         cluster.start_master();
         let path = |name: &str| cluster.dir.path().join(name).display().to_string();
@@ -203,4 +209,89 @@ fn jobs_go_where_they_may_and_outlive_their_master() {
     assert_eq!(cluster.job(&["kill", "pair"]).0, 0);
     cluster.until("pair", "killed", |job| job["state"] == "killed");
     assert_eq!(cluster.show("good")["state"], "finished");
+}
+
+/// One job's life, its master stopped at one commit; true if it was.
+fn life(stop_at: &str) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let master = free_tcp_port();
+    let words = format!("master --listen {master} --state {} --ping-interval 1", path("master"));
+    let process = Restarting::start(words.split(' ').map(str::to_owned).collect(), stop_at.to_owned());
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gateway = Process::start_with(&format!(
+        "gateway --master {master} --listen 127.0.0.1:0 --udp {udp} --insecure --state {} --poll-mains 1 --ack-timeout 1000",
+        path("gateway")
+    ));
+    let _node = Process::start_with(&format!(
+        "node --gateway {udp} --insecure --state {} --board test,cpu=1,mem=128K,flash=256K --block-szx 6 --ack-timeout 1000",
+        path("node")
+    ));
+    let begun = Instant::now();
+    let job = |args: &[&str]| {
+        let mut command = micro();
+        command.args(["job", args[0], "--master", &master.to_string()]).args(&args[1..]);
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), output.stdout)
+    };
+    let patience = || {
+        assert!(begun.elapsed() < PATIENCE, "{stop_at}: it never ends");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let hello = image("hello");
+    // What was answered is kept; what was not may be there or not, and is asked for again.
+    while job(&["run", &hello, "--id", "one", "--backoff", "100ms", "--", "there"]).0 != 0 {
+        if job(&["show", "one"]).0 == 0 {
+            break;
+        }
+        patience();
+    }
+    let said = loop {
+        let (code, said) = job(&["show", "one", "--json"]);
+        assert_ne!(code, 4, "{stop_at}: the job is lost");
+        match serde_json::from_slice::<Value>(&said) {
+            Ok(said) if said["state"] == "finished" => break said,
+            Ok(said) if said["state"] == "failed" => panic!("{stop_at}: {said:#}"),
+            _ => patience(),
+        }
+    };
+    // Tasks that have logged are tasks that have run: one, however often it was launched.
+    let tasks = said["history"]["tasks"].as_array().unwrap();
+    let logged = |task: &Value| {
+        let url =
+            format!("http://{}/logs?task={}", gateway.address.unwrap(), task["task_id"].as_str().unwrap());
+        ureq::get(url).call().is_ok()
+    };
+    let ran = tasks.iter().filter(|task| logged(task)).count();
+    assert_eq!(ran, 1, "{stop_at}: {said:#}");
+    process.restarts() > 0
+}
+
+fn every(stage: &str) {
+    let mut stopped = 0;
+    for first in (1..COMMITS_MAX).step_by(AT_ONCE as usize) {
+        let lives: Vec<_> = (first..first + AT_ONCE)
+            .map(|number| {
+                let stop_at = format!("master {stage} {number}");
+                std::thread::spawn(move || life(&stop_at))
+            })
+            .collect();
+        let hit = lives.into_iter().map(|life| life.join().unwrap()).filter(|hit| *hit).count();
+        stopped += hit;
+        if hit == 0 {
+            assert!(stopped >= 6, "a life has more commits than {stopped}");
+            return;
+        }
+    }
+    panic!("a life never ends");
+}
+
+#[test]
+fn stopped_before_any_commit_a_job_is_run_once() {
+    every("before");
+}
+
+#[test]
+fn stopped_after_any_commit_a_job_is_run_once() {
+    every("after");
 }

@@ -11,6 +11,9 @@ pub struct AgentRecord {
     /// When it was admitted, milliseconds since the epoch.
     #[prost(uint64, tag = "2")]
     pub registered_ms: u64,
+    /// Its actor, `slave(N)@IP:PORT`.
+    #[prost(string, tag = "3")]
+    pub pid: String,
 }
 
 /// A framework that may come back.

@@ -49,6 +49,7 @@ impl MasterCore {
         if self.too_many_agents() {
             return self.refuse_agent(&from, "too many agents");
         }
+        self.supersede_recovered(&from);
         let id = self.new_agent_id();
         let capabilities = message.agent_capabilities;
         self.admit(id.clone(), from.clone(), message.slave, message.version, capabilities, total);

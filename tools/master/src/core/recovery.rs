@@ -5,6 +5,7 @@ use super::wishes::Wishes;
 use super::{Completed, MasterCore, Timer};
 use crate::records::{AgentRecord, CompletedRecord, FrameworkRecord};
 use crate::store::{Records, Table, Unreadable, delete, of_kind, put};
+use libprocess::Upid;
 use mesos_proto::mesos::{FrameworkId, FrameworkInfo};
 
 /// Offers numbered before the next write of how far they may have come.
@@ -133,10 +134,27 @@ impl MasterCore {
         }
     }
 
+    /// A new agent is where one from before a restart was: one actor is one agent, and that one was never told its id, or
+    /// has lost it. It never comes back, and frameworks that ask for its tasks are to know.
+    pub(super) fn supersede_recovered(&mut self, pid: &Upid) {
+        if self.recovered.is_empty() {
+            return;
+        }
+        let pid = pid.to_string();
+        let before = self.recovered.iter().find(|(_, record)| record.pid == pid).map(|(id, _)| id.clone());
+        if let Some(id) = before {
+            self.mark_gone(&id);
+        }
+    }
+
     /// Keeps that an agent is admitted, and as what.
     pub(super) fn keep_agent(&mut self, id: &str) {
         let Some(agent) = self.agents.get(id) else { return };
-        let record = AgentRecord { info: agent.info.clone(), registered_ms: agent.registered_ms };
+        let record = AgentRecord {
+            info: agent.info.clone(),
+            registered_ms: agent.registered_ms,
+            pid: agent.pid.to_string(),
+        };
         self.keep(put(Table::Agent, id, &record));
     }
 

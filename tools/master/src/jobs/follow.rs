@@ -84,7 +84,7 @@ impl Jobs {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(task) = job.task(at).cloned() else { return };
         let (state, reason) = (status.state(), status.reason.is_some().then(|| status.reason()));
-        let lost = matches!(state, TaskState::TaskGone | TaskState::TaskLost);
+        let lost = matches!(state, TaskState::TaskGone | TaskState::TaskGoneByOperator | TaskState::TaskLost);
         // An agent that was told of a launch tells what became of it until it is acknowledged: of one that it knows
         // nothing of it was not told.
         let unsent =

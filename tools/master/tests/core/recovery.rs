@@ -84,6 +84,25 @@ fn a_task_runs_on_over_a_restart_and_ends_once() {
 }
 
 #[test]
+fn a_new_agent_where_one_from_before_the_restart_was_ends_that_one() {
+    let (mut world, agent, fw) = running();
+    world.restart();
+    let fw = world.subscribe(with_id(&fw.0));
+    // It was never told its id, or has lost it.
+    assert_ne!(world.register(1), agent);
+    reconcile(&mut world, &fw, "t", Some(&agent));
+    assert_eq!(world.update().state(), v1::TaskState::TaskGoneByOperator);
+    // Another one says nothing of it.
+    let other = world.register(2);
+    world.restart();
+    world.subscribe(with_id(&fw.0));
+    world.register(3);
+    reregister(&mut world, 2, &other, Vec::new(), Vec::new());
+    let answer: SlaveReregisteredMessage = world.got(&pid(2));
+    assert_eq!(answer.slave_id.value, other);
+}
+
+#[test]
 fn an_agent_that_does_not_come_back_is_unreachable_and_may_be_back_later() {
     let (mut world, agent, fw) = running();
     world.restart();

@@ -56,7 +56,7 @@ pub(crate) fn shutdown(executor_id: ExecutorId, agent_id: AgentId) -> Call {
 
 /// None for a status that asks for no acknowledgement.
 pub(crate) fn acknowledge(status: &TaskStatus) -> Option<Call> {
-    let uuid = status.uuid.clone()?;
+    let uuid = status.uuid.clone().filter(|uuid| !uuid.is_empty())?;
     let agent_id = status.agent_id.clone()?;
     let acknowledge = call::Acknowledge { agent_id, task_id: status.task_id.clone(), uuid };
     Some(Call { acknowledge: Some(acknowledge), ..of(call::Type::Acknowledge) })
@@ -64,10 +64,11 @@ pub(crate) fn acknowledge(status: &TaskStatus) -> Option<Call> {
 
 /// None for a status that asks for no acknowledgement.
 pub(crate) fn acknowledge_operation(status: &OperationStatus) -> Option<Call> {
+    let uuid = status.uuid.as_ref().map(|uuid| uuid.value.clone()).filter(|uuid| !uuid.is_empty())?;
     let acknowledge = call::AcknowledgeOperationStatus {
         agent_id: status.agent_id.clone(),
         resource_provider_id: status.resource_provider_id.clone(),
-        uuid: status.uuid.as_ref()?.value.clone(),
+        uuid,
         operation_id: status.operation_id.clone()?,
     };
     let kind = call::Type::AcknowledgeOperationStatus;

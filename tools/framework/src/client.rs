@@ -3,7 +3,7 @@
 
 use crate::calls;
 use crate::error::Error;
-use crate::reader::EVENTS_MAX;
+use crate::reader::{Heard, Reader};
 use crate::v1::scheduler::{Call, Event, event};
 use crate::v1::{AgentId, ExecutorId, FrameworkId, FrameworkInfo, Offer, TaskId, TaskInfo, TaskStatus};
 use crate::wire::{At, Caller, Endpoint, EventStream, Format};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Events that were read and wait to be taken, besides those that the reader keeps.
+const HANDED_MAX: usize = 16;
 /// Where a master serves schedulers.
 const PATH: &str = "/api/v1/scheduler";
 
@@ -49,7 +51,7 @@ pub(crate) async fn open(master: Host, settings: &Settings, subscribe: &Call) ->
     let peer = endpoint.at.to_string();
     let body = format.encode(subscribe).map_err(|why| Error::Malformed { peer: peer.clone(), why })?;
     let (endpoint, stream_id, mut stream) = endpoint.subscribe::<Event>(body).await?;
-    let first = wire::in_time(&peer, stream.next()).await?;
+    let (first, _) = wire::in_time(&peer, stream.next()).await?;
     let Some(subscribed) = first.subscribed else {
         return Err(match first.error {
             Some(error) => Error::Ended(error.message),
@@ -70,21 +72,25 @@ impl Client {
     ) -> Result<(Self, mpsc::Receiver<Event>), Error> {
         let master = Host { name: master.ip().to_string(), port: master.port() };
         let call = calls::subscribe(info, Vec::new());
-        let Subscription { client, subscribed, mut stream } =
-            open(master, &Settings::default(), &call).await?;
+        let Subscription { client, subscribed, stream } = open(master, &Settings::default(), &call).await?;
         let first = Event {
             r#type: Some(event::Type::Subscribed as i32),
             subscribed: Some(subscribed),
             ..Default::default()
         };
-        let (events, received) = mpsc::channel(EVENTS_MAX);
+        let mut reader = Reader::start(stream, Duration::MAX);
+        let (events, received) = mpsc::channel(HANDED_MAX);
         tokio::spawn(async move {
-            let mut next = Ok(first);
-            while let Ok(event) = next {
-                if events.send(event).await.is_err() {
-                    return; // nobody listens: closing the stream ends the subscription
+            let mut next = first;
+            // If nobody listens any more, closing the stream ends the subscription.
+            while events.send(next).await.is_ok() {
+                tokio::select! {
+                    heard = reader.next() => match heard {
+                        Heard::Event(event) => next = *event,
+                        Heard::Silence(_) | Heard::Over(_) => return,
+                    },
+                    () = events.closed() => return,
                 }
-                next = stream.next().await;
             }
         });
         Ok((client, received))

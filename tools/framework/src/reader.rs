@@ -3,12 +3,15 @@
 use crate::error::Error;
 use crate::wire::EventStream;
 use prost::{Message, Name};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// Events that wait before their stream is left unread.
-pub(crate) const EVENTS_MAX: usize = 1024;
+const EVENTS_MAX: usize = 1024;
+/// Bytes of events that wait; a longer one waits alone.
+const BYTES_MAX: u32 = 64 << 20;
 
 /// What was read.
 pub(crate) enum Heard<E> {
@@ -20,7 +23,7 @@ pub(crate) enum Heard<E> {
 
 /// Reads a stream; dropping it ends that, and the connection with it.
 pub(crate) struct Reader<E> {
-    heard: mpsc::Receiver<Heard<E>>,
+    heard: mpsc::Receiver<(Heard<E>, Option<OwnedSemaphorePermit>)>,
     task: JoinHandle<()>,
 }
 
@@ -40,7 +43,7 @@ impl<E: Message + Name + Default + 'static> Reader<E> {
     /// What was read next. After anything but an event there is nothing more.
     pub async fn next(&mut self) -> Heard<E> {
         match self.heard.recv().await {
-            Some(heard) => heard,
+            Some((heard, _room)) => heard,
             None => std::future::pending().await,
         }
     }
@@ -50,16 +53,23 @@ impl<E: Message + Name + Default + 'static> Reader<E> {
 async fn read<E: Message + Name + Default>(
     mut stream: EventStream<E>,
     silence: Duration,
-    tell: mpsc::Sender<Heard<E>>,
+    tell: mpsc::Sender<(Heard<E>, Option<OwnedSemaphorePermit>)>,
 ) {
+    let room = Arc::new(Semaphore::new(BYTES_MAX as usize));
     loop {
+        let mut bytes = 0;
         let heard = match tokio::time::timeout(silence, stream.next()).await {
             Err(_) => Heard::Silence(silence),
             Ok(Err(error)) => Heard::Over(error),
-            Ok(Ok(event)) => Heard::Event(Box::new(event)),
+            Ok(Ok((event, length))) => {
+                bytes = u32::try_from(length).unwrap_or(BYTES_MAX).min(BYTES_MAX);
+                Heard::Event(Box::new(event))
+            }
         };
         let over = !matches!(heard, Heard::Event(_));
-        if tell.send(heard).await.is_err() || over {
+        // The semaphore is never closed.
+        let room = room.clone().acquire_many_owned(bytes).await.ok();
+        if tell.send((heard, room)).await.is_err() || over {
             return;
         }
     }

@@ -1,5 +1,7 @@
 //! RecordIO: a decimal length, a newline, so many bytes.
 
+use bytes::{Buf, BytesMut};
+
 /// Longest record taken, bytes.
 pub const RECORD_MAX: usize = 16 << 20;
 /// Longest length line, digits.
@@ -13,7 +15,7 @@ pub struct Malformed;
 /// Takes pieces of a stream and gives whole records.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
 impl Decoder {
@@ -33,9 +35,8 @@ impl Decoder {
         if self.buffer.len() - start < len {
             return Ok(None);
         }
-        let record = self.buffer[start..start + len].to_vec();
-        self.buffer.drain(..start + len);
-        Ok(Some(record))
+        self.buffer.advance(start);
+        Ok(Some(self.buffer.split_to(len).to_vec()))
     }
 }
 

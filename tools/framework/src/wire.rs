@@ -274,13 +274,15 @@ impl<E> EventStream<E> {
 }
 
 impl<E: Message + Name + Default> EventStream<E> {
-    /// The next event; an error at the end, or if what comes is none. Nothing is lost if this is given up.
-    pub async fn next(&mut self) -> Result<E, Error> {
+    /// The next event and its length in bytes; an error at the end, or if what comes is none. Nothing is lost if this is
+    /// given up.
+    pub async fn next(&mut self) -> Result<(E, usize), Error> {
         let malformed = |peer: &str, why: String| Error::Malformed { peer: peer.to_owned(), why };
         loop {
             let record = self.decoder.next_record();
             if let Some(record) = record.map_err(|error| malformed(&self.peer, error.to_string()))? {
-                return self.format.decode(&record).map_err(|why| malformed(&self.peer, why));
+                let event = self.format.decode(&record).map_err(|why| malformed(&self.peer, why))?;
+                return Ok((event, record.len()));
             }
             match self.body.frame().await {
                 None => return Err(Error::Closed { peer: self.peer.clone() }),

@@ -299,3 +299,20 @@ async fn an_agent_that_does_not_know_the_executor_is_not_asked_again() {
     assert!(matches!(running.next().await, Said::Error(why) if why.contains("not yours")));
     assert!(matches!(running.end().await, Err(Error::Refused { status: 403, .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_may_listen_on_a_socket_in_the_file_system() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("agent.sock");
+    let mut peer = Peer::start_unix(&path);
+    let socket =
+        [("MESOS_DOMAIN_SOCKET", path.to_str().unwrap()), ("MESOS_SLAVE_PID", "slave(7)@10.0.0.5:5051")];
+    let mut running = Running::start(&peer, &socket);
+    let request = peer.next().await;
+    assert!(request.head.starts_with("POST /slave(7)/api/v1/executor HTTP/1.1"), "{}", request.head);
+    let events = request.stream();
+    events.send(&of("00-subscribed"));
+    assert_eq!(running.next().await, Said::Subscribed("pumps".into()));
+    events.send(&launch("a"));
+    peer.takes("UPDATE").await;
+}

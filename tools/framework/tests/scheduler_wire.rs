@@ -260,6 +260,10 @@ async fn a_status_that_is_not_taken_is_not_acknowledged() {
         assert!(matches!(running.next().await, Said::Status(status) if status.task_id.value == task));
     }
 
+    // Offers that were not taken are given back.
+    events.send(&of("01-offers").replace("node-3.example", "hated"));
+    assert_eq!(peer.takes("DECLINE").await["decline"]["offer_ids"][0]["value"], "m-O7");
+
     // Nor is one that is left to the scheduler, until that says so.
     let mut running = start(&peer, |driver| driver.acknowledge(Acknowledge::Explicit));
     let (_, events) = peer.subscribed().await;

@@ -135,7 +135,7 @@ impl<E: Executor> ExecutorDriver<E> {
         let malformed = |why| Error::Malformed { peer: peer.clone(), why };
         let body = self.format.encode(&call).map_err(malformed)?;
         let (endpoint, _, mut stream) = endpoint.subscribe::<Event>(body).await?;
-        let first = stream.next().await?;
+        let (first, _) = stream.next().await?;
         if let Some(error) = first.error {
             return Err(Error::Ended(error.message));
         }

@@ -14,7 +14,11 @@ pub(super) async fn dispatch<S: Scheduler>(
     event: Event,
 ) {
     if let Some(offers) = event.offers {
-        log("resource_offers", scheduler.resource_offers(handle, offers.offers).await);
+        let ids = offers.offers.iter().map(|offer| offer.id.clone()).collect();
+        if !log("resource_offers", scheduler.resource_offers(handle, offers.offers).await) {
+            // Those that were used before the error are none any more: the master passes over them.
+            confirm(handle, Some(calls::decline(ids, None))).await;
+        }
     } else if let Some(rescind) = event.rescind {
         log("offer_rescinded", scheduler.offer_rescinded(handle, rescind.offer_id).await);
     } else if let Some(offers) = event.inverse_offers {
@@ -51,6 +55,6 @@ pub(super) async fn dispatch<S: Scheduler>(
 async fn confirm(handle: &Handle, call: Option<Call>) {
     let Some(call) = call else { return };
     if let Err(error) = handle.call(call).await {
-        tracing::warn!(%error, "not acknowledged; the update will come again");
+        tracing::warn!(%error, "an event is not answered; it is told again, or void with the subscription");
     }
 }

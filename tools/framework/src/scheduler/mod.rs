@@ -14,8 +14,8 @@ use crate::v1::{
 };
 use std::time::Duration;
 
-/// What a callback gives. An error is logged and changes nothing else, but that a status which a callback did not take is
-/// not acknowledged, and so comes again.
+/// What a callback gives. An error is logged. Offers whose callback failed are declined, as far as they were not used; a
+/// status whose callback failed is not acknowledged, and so comes again.
 pub type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// A framework's scheduler. Each callback has a sensible default; an implementation writes `async fn` for those that it

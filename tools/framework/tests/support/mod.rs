@@ -61,7 +61,9 @@ impl Scheduler for Recorder {
         self.say(Said::Reregistered(id.value.clone()))
     }
     async fn resource_offers(&mut self, _: &Handle, offers: Vec<Offer>) -> Outcome {
-        self.say(Said::Offers(offers))
+        let hated = offers.iter().any(|offer| offer.hostname == "hated");
+        self.say(Said::Offers(offers))?;
+        if hated { Err("not that one".into()) } else { Ok(()) }
     }
     async fn offer_rescinded(&mut self, _: &Handle, offer: OfferId) -> Outcome {
         self.say(Said::Rescinded(offer))

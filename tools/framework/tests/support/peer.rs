@@ -92,6 +92,18 @@ impl Peer {
         Self { at, requests }
     }
 
+    /// One on a socket in the file system; `at` means nothing.
+    pub fn start_unix(path: &std::path::Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(path).unwrap();
+        let (tell, requests) = mpsc::channel(16);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, tell.clone()));
+            }
+        });
+        Self { at: ([0, 0, 0, 0], 0).into(), requests }
+    }
+
     pub async fn next(&mut self) -> Request {
         super::in_time(self.requests.recv()).await.unwrap()
     }

@@ -19,11 +19,11 @@ pub struct Error {
     why: String,
 }
 
-fn error<M: Name>(why: impl ToString) -> Error {
+pub(crate) fn error<M: Name>(why: impl ToString) -> Error {
     Error { name: M::full_name(), why: why.to_string() }
 }
 
-fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
+pub(crate) fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
     let pool = POOL.as_ref().ok_or_else(|| error::<M>("no descriptors"))?;
     pool.get_message_by_name(&M::full_name()).ok_or_else(|| error::<M>("unknown message"))
 }
@@ -34,14 +34,6 @@ pub fn to_json<M: Message + Name>(message: &M) -> Result<Value, Error> {
     dynamic.transcode_from(message).map_err(error::<M>)?;
     let options = SerializeOptions::new().use_proto_field_name(true).stringify_64_bit_integers(false);
     dynamic.serialize_with_options(serde_json::value::Serializer, &options).map_err(error::<M>)
-}
-
-/// Reads a message from parsed JSON; unknown fields are skipped as in protobuf.
-pub fn from_value<M: Message + Name + Default>(value: Value) -> Result<M, Error> {
-    let options = DeserializeOptions::new().deny_unknown_fields(false);
-    let dynamic =
-        DynamicMessage::deserialize_with_options(descriptor::<M>()?, value, &options).map_err(error::<M>)?;
-    dynamic.transcode_to().map_err(error::<M>)
 }
 
 /// Reads a message from JSON text; unknown fields are skipped as in protobuf.

@@ -3,7 +3,7 @@
 //! [`mesos`] holds what is common, [`internal`] what goes over libprocess between master and agent, [`v1`] the same
 //! as `mesos` in the words of the v1 API, [`v1::scheduler`] and [`v1::executor`] its calls and events. v0 and v1
 //! messages have the same bytes: [`recast`] turns one into the other; [`scheduler`] is what the call of schedulers over
-//! libprocess has otherwise. [`cram`] is how agents prove who they are. [`json`] is the v1 API's JSON. [`resources`] is
+//! libprocess has otherwise. [`cram`] is how agents prove who they are. [`json`] is the v1 API's JSON, [`whole`] reads what must be complete. [`resources`] is
 //! Mesos' arithmetic of scalars, in thousandths; [`reservations`] are its two formats of what is reserved; [`text`] is
 //! how people write them.
 
@@ -13,6 +13,7 @@ pub mod pool;
 pub mod reservations;
 pub mod resources;
 pub mod text;
+pub mod whole;
 
 #[allow(missing_docs, clippy::all, reason = "generated; what a field means is in the .proto files")]
 mod generated {

@@ -251,6 +251,7 @@ pub struct MasterCore {
     pub(crate) counters: BTreeMap<&'static str, u64>,
     /// What happened, for people.
     pub(crate) events: crate::console::Events,
+    pub(crate) allocation_runs: u64,
     /// How often tasks ended how, who said so, and for what reason.
     pub(crate) ends: BTreeMap<(TaskState, task_status::Source, task_status::Reason), u64>,
     by_pid: BTreeMap<Upid, String>,
@@ -320,6 +321,7 @@ impl MasterCore {
             allocator,
             counters: BTreeMap::new(),
             events: crate::console::Events::new(now_ms),
+            allocation_runs: 0,
             ends: BTreeMap::new(),
             by_pid: BTreeMap::new(),
             sessions: BTreeMap::new(),

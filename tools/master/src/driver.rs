@@ -9,6 +9,7 @@ use crate::http_api::Doors;
 use crate::jobs;
 use crate::limits::{MAX_CALL_BYTES, MAX_QUEUED_INPUTS};
 use crate::local::Local;
+use crate::meters::Meters;
 use crate::policy;
 use crate::store::{Commit, Nowhere, Records as Kept, Store, StoreError, Table, Write};
 use crate::stream::{Records, Subscription};
@@ -117,7 +118,9 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
     let token = config.state.as_ref().map(|state| state.join("token"));
     let guard = page::Guard::new(config.listen, config.token_file.as_deref(), token.as_deref())?;
     let page = page::Page::new(guard);
-    let doors = Doors { core: inbox.clone(), logging: config.logging, page: page.clone() };
+    let meters = Arc::new(Meters::default());
+    let doors =
+        Doors { core: inbox.clone(), meters: meters.clone(), logging: config.logging, page: page.clone() };
     let transport = Transport::bind(
         libprocess::Config {
             listen: config.listen,
@@ -164,6 +167,7 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
     let ending = transport.ending();
     let core = MasterCore::restore(core_config, policy, rules, &records, now_ms())?;
     let mut driver = Driver {
+        meters,
         local: Local::new(core.id(), config.state.is_some(), &records, now_ms())?,
         core,
         store,
@@ -201,6 +205,7 @@ fn now_ms() -> u64 {
 }
 
 struct Driver {
+    meters: Arc<Meters>,
     core: MasterCore,
     local: Local,
     store: Box<dyn Commit<Table>>,
@@ -235,6 +240,7 @@ impl Driver {
                     while inputs.len() < BATCH_MAX && let Ok(event) = messages.try_recv() {
                         inputs.push(arrived(event));
                     }
+                    self.meters.messages_waiting(messages.len());
                     self.step(inputs)?;
                 }
                 Some(request) = requests.recv() => self.request(request)?,
@@ -314,9 +320,9 @@ impl Driver {
             return Ok(());
         }
         match Handle::current().runtime_flavor() {
-            RuntimeFlavor::CurrentThread => self.store.commit(writes),
+            RuntimeFlavor::CurrentThread => self.meters.store(|| self.store.commit(writes)),
             // A commit waits for the disk; other tasks of this process go on meanwhile.
-            _ => tokio::task::block_in_place(|| self.store.commit(writes)),
+            _ => tokio::task::block_in_place(|| self.meters.store(|| self.store.commit(writes))),
         }
     }
 

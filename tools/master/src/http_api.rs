@@ -8,6 +8,7 @@ mod operator;
 
 use crate::driver::{Answer, Request as Ask};
 use crate::logging::LogLevel;
+use crate::meters::Meters;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -16,6 +17,7 @@ use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
 use page::Page;
 use prost::Message;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 const JSON: &str = "application/json";
@@ -25,6 +27,8 @@ const PROTOBUF: &str = "application/x-protobuf";
 pub(crate) struct Doors {
     /// The core's task.
     pub core: mpsc::Sender<Ask>,
+    /// What is told of the queues to that task, and of what it writes.
+    pub meters: Arc<Meters>,
     /// The log of this process, if it can be changed.
     pub logging: Option<LogLevel>,
     /// The operator's page, and who may ask for what is not Mesos'.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod limits;
 mod local;
 mod logging;
+mod meters;
 mod operator;
 pub mod policy;
 pub mod records;

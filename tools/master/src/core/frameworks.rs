@@ -343,6 +343,8 @@ impl MasterCore {
 
     /// This master, as peers are told.
     pub fn master_info(&self) -> MasterInfo {
+        use mesos_proto::mesos::master_info::{Capability, capability::Type};
+        let capability = |kind: Type| Capability { r#type: Some(kind as i32) };
         let address = self.config.address;
         MasterInfo {
             id: self.config.id.clone(),
@@ -357,6 +359,7 @@ impl MasterCore {
                 ip: Some(address.ip().to_string()),
                 port: i32::from(address.port()),
             }),
+            capabilities: vec![capability(Type::AgentUpdate), capability(Type::AgentDraining)],
             ..Default::default()
         }
     }

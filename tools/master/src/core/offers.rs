@@ -18,6 +18,7 @@ impl MasterCore {
         if self.dirty.is_empty() {
             return;
         }
+        self.allocation_runs += 1;
         let dirty = std::mem::take(&mut self.dirty);
         let grants = self.allocator.allocate(dirty.iter().map(String::as_str), self.now_ms);
         let mut offers: BTreeMap<String, Vec<v1::Offer>> = BTreeMap::new();

@@ -6,11 +6,10 @@ use crate::driver::{Answer, Request as Ask};
 use bytes::Bytes;
 use http::Method;
 use libprocess::reply::{Reply, form};
-use mesos_proto::json::from_value;
-use mesos_proto::mesos;
 use mesos_proto::v1::master::{Call, call};
 use mesos_proto::v1::quota::QuotaRequest;
 use mesos_proto::v1::{AgentId, FrameworkId, MachineId, Resource, WeightInfo};
+use mesos_proto::{mesos, whole};
 use prost::{Message, Name};
 use serde_json::Value;
 
@@ -97,7 +96,7 @@ fn call_of(method: &Method, path: &str, body: &[u8]) -> Result<Call, String> {
             Call { stop_maintenance, ..kind(call::Type::StopMaintenance) }
         }
         "/maintenance/schedule" => {
-            let schedule = mesos_proto::json::from_json(body).map_err(|error| error.to_string())?;
+            let schedule = whole::from_json(body).map_err(|error| error.to_string())?;
             let update_maintenance_schedule = Some(call::UpdateMaintenanceSchedule { schedule });
             Call { update_maintenance_schedule, ..kind(call::Type::UpdateMaintenanceSchedule) }
         }
@@ -110,8 +109,7 @@ fn call_of(method: &Method, path: &str, body: &[u8]) -> Result<Call, String> {
             Call { remove_quota: Some(call::RemoveQuota { role }), ..kind(call::Type::RemoveQuota) }
         }
         _ => {
-            let quota_request: QuotaRequest =
-                mesos_proto::json::from_json(body).map_err(|error| error.to_string())?;
+            let quota_request: QuotaRequest = whole::from_json(body).map_err(|error| error.to_string())?;
             Call { set_quota: Some(call::SetQuota { quota_request }), ..kind(call::Type::SetQuota) }
         }
     })
@@ -121,7 +119,7 @@ fn call_of(method: &Method, path: &str, body: &[u8]) -> Result<Call, String> {
 fn list<M: Message + Name + Default>(text: &[u8]) -> Result<Vec<M>, String> {
     let values: Vec<Value> =
         serde_json::from_slice(text).map_err(|error| format!("expected a JSON array: {error}"))?;
-    values.into_iter().map(|value| from_value(value).map_err(|error| error.to_string())).collect()
+    values.into_iter().map(|value| whole::from_value(value).map_err(|error| error.to_string())).collect()
 }
 
 #[cfg(test)]

@@ -61,7 +61,7 @@ pub(super) async fn get(asked: &Asked, path: &str, doors: &Doors) -> Option<Repl
     let document = ask(&doors.core, |answer| Ask::View { view, answer }).await;
     Some(document.map_or_else(super::busy, |mut document| {
         if let (true, Some(metrics)) = (measured, document.as_object_mut()) {
-            metrics.extend(system::metrics().map(|(name, value)| (name.to_owned(), value.into())));
+            metrics.extend(measured_here(doors).map(|(name, value)| (name.to_owned(), value.into())));
         }
         Reply::json(document)
     }))
@@ -112,12 +112,19 @@ fn files(asked: &Asked, path: &str) -> Option<Reply> {
     }
 }
 
-/// Adds what is known of the machine to the figures of the core.
-pub(super) fn measure(document: &mut mesos_proto::v1::master::Response) {
+/// Adds to the figures of the core what is known of the machine and of what is around the core.
+pub(super) fn measure(document: &mut mesos_proto::v1::master::Response, doors: &Doors) {
     if let Some(metrics) = &mut document.get_metrics {
-        let more = system::metrics();
-        metrics.metrics.extend(
-            more.map(|(name, value)| mesos_proto::v1::Metric { name: name.to_owned(), value: Some(value) }),
-        );
+        let more = measured_here(doors)
+            .map(|(name, value)| mesos_proto::v1::Metric { name: name.to_owned(), value: Some(value) });
+        metrics.metrics.extend(more);
     }
+}
+
+fn measured_here(doors: &Doors) -> impl Iterator<Item = (&'static str, f64)> {
+    // libprocess has one queue for all; here what is asked over HTTP has its own. There are no dispatches.
+    let waiting = doors.core.max_capacity() - doors.core.capacity();
+    let queues =
+        [("master/event_queue_http_requests", waiting as f64), ("master/event_queue_dispatches", 0.0)];
+    queues.into_iter().chain(doors.meters.metrics()).chain(system::metrics())
 }

@@ -8,6 +8,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use libprocess::{Body, full};
 use mesos_proto::v1::master::{Call, Response as Document, call, response};
+use mesos_proto::whole;
 use prost::Message;
 
 /// Answers one request.
@@ -18,9 +19,9 @@ pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Bod
     let headers = request.headers();
     let parsed: Result<Call, String> = match media_type(headers) {
         None => return plain(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"),
-        Some(JSON) => mesos_proto::json::from_json(request.body())
+        Some(JSON) => whole::from_json(request.body())
             .map_err(|error| format!("Failed to convert JSON into Call protobuf: {error}")),
-        Some(PROTOBUF) => Call::decode(request.body().as_ref())
+        Some(PROTOBUF) => whole::from_bytes(request.body())
             .map_err(|error| format!("Failed to parse body into Call protobuf: {error}")),
         Some(_) => {
             let why = format!("Expecting 'Content-Type' of {JSON} or {PROTOBUF}");
@@ -53,7 +54,7 @@ pub(super) async fn call(request: Request<Bytes>, doors: &Doors) -> Response<Bod
         Answer::Plain { status, reason } => return super::refusal(status, reason),
         Answer::Stream(subscription) => subscription.boxed(),
         Answer::Document(mut document) => {
-            documents::measure(&mut document);
+            documents::measure(&mut document, doors);
             if json {
                 match as_json(document.as_ref()) {
                     Ok(document) => full(document.to_string()),

@@ -115,6 +115,7 @@ impl MasterCore {
             put(name, count(tasks.filter(|record| record.task.state() == state).count()));
         }
         put("tasks_unreachable", count(self.frameworks.values().map(|own| own.unreachable.len()).sum()));
+        metrics.insert("allocator/mesos/allocation_runs".into(), (self.allocation_runs as f64).into());
         self.resource_metrics(&mut metrics);
         Value::Object(metrics)
     }

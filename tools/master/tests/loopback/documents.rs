@@ -69,6 +69,9 @@ async fn documents_are_selected_and_agree() {
     assert_eq!(metrics["master/tasks_running"], 1.0);
     assert_eq!(metrics["master/tasks_lost"], 0.0);
     assert!(metrics["system/cpus_total"].as_f64().unwrap() >= 1.0);
+    assert!(metrics["registrar/state_store_ms/count"].as_f64().unwrap() >= 2.0, "an agent and a framework");
+    assert!(metrics["allocator/mesos/allocation_runs"].as_f64().unwrap() >= 1.0);
+    assert!(metrics["master/event_queue_http_requests"].is_number());
     assert_eq!(get(addr, "/flags").await["flags"]["allocation_policy"], "drf");
     assert_eq!(get(addr, "/weights").await, json!([]));
     assert_eq!(get(addr, "/quota").await, json!({}));

@@ -46,6 +46,7 @@ async fn calls_are_answered_in_the_form_that_is_asked_for() {
         (format!("{OPERATOR}\r\nContent-Type: text/plain"), b"{}", 415),
         (format!("{OPERATOR}\r\n{json}"), b"not json", 400),
         (format!("{OPERATOR}\r\n{json}"), b"{}", 400),
+        (format!("{OPERATOR}\r\n{json}"), br#"{"type": "TEARDOWN", "teardown": {}}"#, 400),
         (format!("{OPERATOR}\r\nContent-Type: application/x-protobuf"), b"\xff\xff\xff\xff", 400),
         (format!("{OPERATOR}\r\n{json}\r\nAccept: text/html"), call, 406),
         (format!("{OPERATOR}\r\n{json}"), br#"{"type": "UPDATE_QUOTA", "update_quota": {}}"#, 501),

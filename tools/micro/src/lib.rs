@@ -17,6 +17,7 @@ mod sim;
 mod task;
 mod tock;
 mod token;
+mod top;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
@@ -68,6 +69,8 @@ enum Command {
     Revoke(keys::RevokeArgs),
     /// List the nodes of a gateway
     Nodes(ask::NodesArgs),
+    /// Watch nodes and tenants in the terminal: cpu and memory used against granted, batteries, links, mailboxes
+    Top(top::TopArgs),
     /// List the tasks that a master knows
     Tasks(ask::TasksArgs),
     /// Run one task and wait for its end
@@ -108,9 +111,10 @@ pub fn main() -> ExitCode {
         }
     };
     let cli = Cli::parse_from(args);
-    let quiet = match cli.command {
+    let quiet = match &cli.command {
         Command::Demo(_) | Command::Bench(_) => "error",
         Command::Sim(_) => "off",
+        Command::Top(args) if args.is_live() => "off", // it would be written over the screen
         _ => "info",
     };
     let serves =
@@ -173,6 +177,7 @@ fn work(command: Command, log: master::LogLevel) -> Result<ExitCode> {
         Command::Commission(args) => keys::commission(&args),
         Command::Revoke(args) => keys::revoke(&args),
         Command::Nodes(args) => ask::nodes(&args),
+        Command::Top(args) => top::top(&args),
         Command::Tasks(args) => ask::tasks(&args),
         Command::Logs(args) => ask::logs(&args),
         Command::Run(args) => runtime()?.block_on(run::run(args)),

@@ -3,14 +3,14 @@
 
 use crate::exit::Trouble;
 use crate::token::TokenArgs;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use http::Method;
 use serde_json::Value;
 use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a server may take to answer in full.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -150,6 +150,11 @@ impl Server {
 /// A stream of server-sent events (WHATWG HTML, section 9.2). It ends with an error if the server goes silent.
 pub struct Events {
     lines: Receiver<io::Result<String>>,
+    /// The event that is being read.
+    event: String,
+    data: String,
+    /// When the server said something last.
+    said: Instant,
 }
 
 impl Events {
@@ -175,7 +180,38 @@ impl Events {
                 }
             }
         });
-        Self { lines }
+        Self { lines, event: String::new(), data: String::new(), said: Instant::now() }
+    }
+
+    /// The next event, if it comes within this time; `None` at the stream's end.
+    pub fn within(&mut self, patience: Duration) -> Option<Result<Option<Sent>>> {
+        let until = Instant::now() + patience;
+        loop {
+            let line = match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Ok(line)) => line,
+                Ok(Err(error)) => return Some(Err(error.into())),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.said.elapsed() >= SILENCE => {
+                    return Some(Err(Trouble::Unreachable("the server has gone silent".into()).into()));
+                }
+                Err(RecvTimeoutError::Timeout) => return Some(Ok(None)),
+            };
+            self.said = Instant::now();
+            match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value)))
+            {
+                Some(("event", value)) => self.event = value.to_owned(),
+                Some(("data", value)) if (self.data.len() + value.len()) as u64 <= LINE_MAX => {
+                    self.data += value
+                }
+                Some(("data", _)) => return Some(Err(anyhow!("an event that is too long"))),
+                None if line.is_empty() && !self.data.is_empty() => {
+                    let (event, data) = (std::mem::take(&mut self.event), std::mem::take(&mut self.data));
+                    let data = serde_json::from_str(&data).context("an event that is not JSON");
+                    return Some(data.map(|data| Some(Sent { event, data })));
+                }
+                _ => {} // comments, and fields that nobody needs
+            }
+        }
     }
 }
 
@@ -183,25 +219,11 @@ impl Iterator for Events {
     type Item = Result<Sent>;
 
     fn next(&mut self) -> Option<Result<Sent>> {
-        let (mut event, mut data) = (String::new(), String::new());
         loop {
-            let line = match self.lines.recv_timeout(SILENCE) {
-                Ok(Ok(line)) => line,
-                Ok(Err(error)) => return Some(Err(error.into())),
-                Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => {
-                    return Some(Err(Trouble::Unreachable("the server has gone silent".into()).into()));
-                }
-            };
-            match line.split_once(':').map(|(field, value)| (field, value.strip_prefix(' ').unwrap_or(value)))
-            {
-                Some(("event", value)) => event = value.to_owned(),
-                Some(("data", value)) => data += value,
-                None if line.is_empty() && !data.is_empty() => {
-                    let data = serde_json::from_str(&data).context("an event that is not JSON");
-                    return Some(data.map(|data| Sent { event, data }));
-                }
-                _ => {} // comments, and fields that nobody needs
+            match self.within(SILENCE)? {
+                Ok(None) => {}
+                Ok(Some(sent)) => return Some(Ok(sent)),
+                Err(error) => return Some(Err(error)),
             }
         }
     }

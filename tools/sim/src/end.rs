@@ -30,6 +30,9 @@ impl World {
         }
         self.scheduler.close(self.now);
         self.wait_for("nothing is left", Self::leftover);
+        // A connection that stalled may still hold what has been settled by what overtook it on another.
+        let held_ms = self.to_master.last_arrival_ms().max(self.to_gateway.last_arrival_ms());
+        self.run_until(self.now.max(held_ms) + LOOK_MS);
         let (datagrams, updates) = (self.stats.datagrams, self.stats.updates);
         self.run_until(self.now + IDLE_MS);
         let datagrams = self.stats.datagrams - datagrams;

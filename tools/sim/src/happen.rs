@@ -4,7 +4,7 @@ use crate::board::WriteFault;
 use crate::gateway::Crash;
 use crate::plan::Fault;
 use crate::words::words;
-use crate::world::{Happening, World, gateway_address, master_address};
+use crate::world::{Happening, Killed, World, gateway_address, master_address};
 use agent_core::StorageError;
 use libprocess::{Message, Upid};
 use master::core::Input;
@@ -201,9 +201,10 @@ impl World {
         }
     }
 
-    fn stop_master(&mut self) {
+    pub fn stop_master(&mut self) {
         self.stats.master_crashes += 1;
         self.master = None;
+        self.master_armed = None;
         self.to_gateway.owner_gone(false);
         self.break_way(true, 50);
         self.break_api();
@@ -273,8 +274,18 @@ impl World {
             }
             Fault::MasterCrash => {
                 if self.master.is_some() {
+                    self.kept.clear();
                     self.stop_master();
                 }
+            }
+            Fault::MasterRestart => {
+                if self.master.is_some() {
+                    self.stop_master();
+                }
+            }
+            Fault::MasterRestartAtCommit => {
+                let kinds = [Killed::BeforeCommit, Killed::AfterCommit];
+                self.master_armed = Some(self.rng.pick(&kinds));
             }
             Fault::ApiBreak => self.break_api(),
         }
@@ -288,6 +299,7 @@ impl World {
         // Without pings they look for their master after 75 s, and try at least each minute.
         self.scheduler.all_back_ms = self.now + 900_000;
         self.gateway.armed = None;
+        self.master_armed = None;
         for way in [&mut self.to_master, &mut self.to_gateway] {
             (way.cut_until, way.stalled_until) = (0, 0);
         }

@@ -47,6 +47,11 @@ impl Way {
         }
     }
 
+    /// When the last of what is on its way arrives.
+    pub fn last_arrival_ms(&self) -> u64 {
+        self.last_ms
+    }
+
     /// True if what was sent over this connection may still arrive.
     pub fn is_valid(&self, opened: u64) -> bool {
         opened >= self.valid_from

@@ -40,10 +40,14 @@ pub(crate) enum Fault {
     MasterCrash,
     /// The scheduler's connection breaks.
     ApiBreak,
+    /// The master is killed, and comes back with what it had committed.
+    MasterRestart,
+    /// The same before or after its next commit.
+    MasterRestartAtCommit,
 }
 
 impl Fault {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::NodeCrash,
         Self::NodeCrashAtWrite,
         Self::NodeStorage,
@@ -55,6 +59,8 @@ impl Fault {
         Self::NoLeader,
         Self::MasterCrash,
         Self::ApiBreak,
+        Self::MasterRestart,
+        Self::MasterRestartAtCommit,
     ];
 }
 

@@ -4,11 +4,12 @@ use crate::images;
 use crate::link::Use;
 use crate::scheduler::number;
 use crate::words::words;
-use crate::world::{EPOCH_MS, Happening, World, master_address};
+use crate::world::{EPOCH_MS, Happening, Killed, World, master_address};
 use libprocess::{Message, Upid};
 use master::allocator::Rules;
 use master::core::{CoreConfig, Input, MasterCore, Output};
 use master::policy::Drf;
+use master::store::Write;
 use mesos_proto::v1::scheduler::{Call, Event, call};
 
 impl World {
@@ -27,9 +28,24 @@ impl World {
     pub fn feed_core(&mut self, input: Input) {
         let now = self.now;
         let Some(core) = &mut self.master else { return };
+        let mut writes = Vec::new();
+        let mut outputs = Vec::new();
         for output in core.handle(input, EPOCH_MS + now) {
             match output {
-                // A master that goes is replaced by one that knows nothing.
+                Output::Write(write) => writes.push(write),
+                other => outputs.push(other),
+            }
+        }
+        let killed = self.master_armed.filter(|_| !writes.is_empty());
+        if killed != Some(Killed::BeforeCommit) {
+            writes.into_iter().for_each(|write| self.keep(write));
+        }
+        if killed.is_some() {
+            return self.stop_master();
+        }
+        for output in outputs {
+            match output {
+                // Committed already.
                 Output::Write(_) => {}
                 Output::Send { from, to, name, body } => {
                     self.trace.note(now, &body, || format!("{from} to {}: {}", to.id, words(&name, &body)));
@@ -91,7 +107,20 @@ impl World {
         self.masters += 1;
         let id = format!("m{}", self.masters);
         let config = CoreConfig { seed: self.rng.next(), ..CoreConfig::new(&id, master_address()) };
-        self.master = Some(MasterCore::new(config, Box::new(Drf), Rules::default(), EPOCH_MS + self.now));
+        let records = self.kept.iter();
+        let records = records.map(|((table, key), value)| (*table, key.clone(), value.clone())).collect();
+        let now = EPOCH_MS + self.now;
+        match MasterCore::restore(config, Box::new(Drf), Rules::default(), &records, now) {
+            Ok(core) => self.master = Some(core),
+            Err(error) => self.checks.fail("the master can read what it kept", error.to_string()),
+        }
+    }
+
+    fn keep(&mut self, write: Write) {
+        match write {
+            Write::Put(table, key, value) => drop(self.kept.insert((table, key), value)),
+            Write::Delete(table, key) => drop(self.kept.remove(&(table, key))),
+        }
     }
 
     pub fn start_gateway(&mut self) {

@@ -14,6 +14,7 @@ use crate::{Sabotage, Stats};
 use gateway::session::Keyring;
 use libprocess::{Message, Upid};
 use master::core::{Input, MasterCore};
+use master::store::Table;
 use mesos_proto::v1::scheduler::{Call, Event};
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, SocketAddrV4};
@@ -73,6 +74,13 @@ pub(crate) enum Happening {
     Fault(Fault, u64),
 }
 
+/// Where in a step a master is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Killed {
+    BeforeCommit,
+    AfterCommit,
+}
+
 /// The world.
 pub(crate) struct World {
     pub now: u64,
@@ -82,6 +90,10 @@ pub(crate) struct World {
     pub nodes: Vec<Node>,
     pub gateway: Gateway,
     pub master: Option<MasterCore>,
+    /// What the master has committed.
+    pub kept: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
+    /// The master is killed at its next commit.
+    pub master_armed: Option<Killed>,
     pub scheduler: Scheduler,
     pub checks: Checks,
     pub stats: Stats,
@@ -146,6 +158,8 @@ impl World {
             stream: None,
             api_last: (0, 0),
             masters: 0,
+            kept: BTreeMap::new(),
+            master_armed: None,
             calls: 0,
             queue: BTreeMap::new(),
             order: 0,

@@ -129,6 +129,12 @@ pub struct MasterArgs {
     /// Allocation policy: drf or priority
     #[arg(long, default_value = "drf")]
     policy: String,
+    /// Weight of a role among its siblings, 1 unless given; UPDATE_WEIGHTS changes it at run time
+    #[arg(long, value_name = "ROLE=NUMBER", value_parser = named::<f64>)]
+    weight: Vec<(String, f64)>,
+    /// With --policy priority: of a role among its siblings, 0 unless given; higher goes first
+    #[arg(long, value_name = "ROLE=NUMBER", value_parser = named::<i64>, allow_hyphen_values = true)]
+    priority: Vec<(String, i64)>,
     /// The address to tell peers, if they reach it by another
     #[arg(long, value_name = "ADDR")]
     advertise: Option<SocketAddrV4>,
@@ -162,6 +168,13 @@ pub struct MasterArgs {
     ping_interval: u64,
 }
 
+/// `ROLE=NUMBER`.
+fn named<N: std::str::FromStr>(text: &str) -> Result<(String, N), String> {
+    let wrong = || format!("'{text}': expected ROLE=NUMBER");
+    let (role, number) = text.split_once('=').filter(|(role, _)| !role.is_empty()).ok_or_else(wrong)?;
+    Ok((role.to_owned(), number.parse().map_err(|_| wrong())?))
+}
+
 pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode> {
     let credentials = match &args.credentials {
         Some(path) => {
@@ -179,6 +192,8 @@ pub async fn master(args: MasterArgs, log: master::LogLevel) -> Result<ExitCode>
         credentials,
         authenticate_agents: args.authenticate_agents,
         policy: args.policy,
+        weights: args.weight.into_iter().collect(),
+        priorities: args.priority.into_iter().collect(),
         ping_interval: Duration::from_secs(args.ping_interval.max(1)),
         agent_reregister_timeout: Duration::from_secs(args.agent_reregister_timeout),
         recovery_agent_removal_limit: f64::from(args.recovery_agent_removal_limit) / 100.0,

@@ -22,7 +22,13 @@ use tokio::sync::mpsc;
 pub(super) async fn answer(rest: &str, request: Request<Bytes>, core: &mpsc::Sender<Ask>) -> Response<Body> {
     let asked = match understand(rest, &request) {
         Ok(asked) => asked,
-        Err((status, why)) => return page::json(status, &json!({ "error": why })),
+        Err(Refused { status, why, allow }) => {
+            let mut response = page::json(status, &json!({ "error": why }));
+            if let Some(allow) = allow {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+            }
+            return response;
+        }
     };
     match ask(core, |answer| Ask::Jobs { request: asked, answer }).await {
         Some(Reply { status, body, location }) => {
@@ -40,13 +46,25 @@ pub(super) async fn answer(rest: &str, request: Request<Bytes>, core: &mpsc::Sen
     }
 }
 
-fn understand(rest: &str, request: &Request<Bytes>) -> Result<JobRequest, (StatusCode, String)> {
-    let not_allowed = |allow: &str| (StatusCode::METHOD_NOT_ALLOWED, format!("expected {allow}"));
+/// A request that is none.
+struct Refused {
+    status: StatusCode,
+    why: String,
+    allow: Option<&'static str>,
+}
+
+fn understand(rest: &str, request: &Request<Bytes>) -> Result<JobRequest, Refused> {
+    let not_allowed = |allow: &'static str| Refused {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        why: format!("expected {allow}"),
+        allow: Some(allow),
+    };
+    let refused = |status, why: String| Refused { status, why, allow: None };
     let query = Asked::of(request);
     let number = |name: &str| match query.value(name).map(str::parse) {
         None => Ok(None),
         Some(Ok(number)) => Ok(Some(number)),
-        Some(Err(_)) => Err((StatusCode::BAD_REQUEST, format!("{name}: expected a number"))),
+        Some(Err(_)) => Err(refused(StatusCode::BAD_REQUEST, format!("{name}: expected a number"))),
     };
     let text = |name: &str| query.value(name).filter(|text| !text.is_empty()).map(str::to_owned);
     // What is no encoding is no id either, and is asked for as it is.
@@ -62,20 +80,22 @@ fn understand(rest: &str, request: &Request<Bytes>) -> Result<JobRequest, (Statu
             limit: number("limit")?,
         }),
         [] if method == Method::POST => Ok(JobRequest::Create(request.body().to_vec())),
-        [] => Err(not_allowed("GET or POST")),
+        [] => Err(not_allowed("GET, HEAD, POST")),
         [id] if reads => Ok(JobRequest::Show(decoded(id))),
         [id] if method == Method::DELETE => {
             let purge = match query.value("purge") {
                 None | Some("false") => false,
                 Some("" | "true") => true,
-                Some(_) => return Err((StatusCode::BAD_REQUEST, "purge: expected true or false".into())),
+                Some(_) => {
+                    return Err(refused(StatusCode::BAD_REQUEST, "purge: expected true or false".into()));
+                }
             };
             Ok(JobRequest::Kill { id: decoded(id), purge })
         }
-        [_] => Err(not_allowed("GET or DELETE")),
+        [_] => Err(not_allowed("GET, HEAD, DELETE")),
         [id, "run"] if method == Method::POST => Ok(JobRequest::Run(decoded(id))),
         [_, "run"] => Err(not_allowed("POST")),
-        _ => Err((StatusCode::NOT_FOUND, "there is /jobs, /jobs/ID and /jobs/ID/run".into())),
+        _ => Err(refused(StatusCode::NOT_FOUND, "there is /jobs, /jobs/ID and /jobs/ID/run".into())),
     }
 }
 
@@ -86,7 +106,7 @@ mod tests {
     fn asked(method: Method, path: &str) -> Result<JobRequest, u16> {
         let request = Request::builder().method(method).uri(path).body(Bytes::from_static(b"{}")).unwrap();
         let rest = request.uri().path().strip_prefix("/jobs").unwrap();
-        understand(rest, &request).map_err(|(status, _)| status.as_u16())
+        understand(rest, &request).map_err(|refused| refused.status.as_u16())
     }
 
     #[test]

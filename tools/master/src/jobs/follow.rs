@@ -117,11 +117,13 @@ impl Jobs {
             ended_ms: now,
         });
         job.set(at, next);
-        let role = job.kept.spec.role.clone();
+        let (role, siblings) = (job.kept.spec.role.clone(), job.wish.is_none());
         let trouble = !matches!(state, TaskState::TaskFinished | TaskState::TaskKilled);
         self.tell(id, trouble, format!("{} on {}: {}{what}", task.id, task.hostname, state.as_str_name()));
-        // Where it ran, or beside it, another may run now.
-        self.look_again(&role);
+        if siblings {
+            // Where others are refused because of where it ran, one may run now. What it held is offered in any case.
+            self.look_again(&role);
+        }
         self.touch(id);
         self.conclude(id);
     }

@@ -183,7 +183,7 @@ impl Jobs {
     /// When [`Input::Tick`] is next needed.
     pub fn next_wakeup_ms(&self) -> u64 {
         let jobs = self.wakes.first().map_or(u64::MAX, |(at, _)| *at);
-        jobs.min(self.subscription.next_wakeup_ms())
+        jobs.min(self.subscription.next_wakeup_ms(self.nodes.len()))
     }
 
     fn event(&mut self, event: Event) {

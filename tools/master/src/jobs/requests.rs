@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 
 /// Jobs in one answer unless another number is asked for.
 const SHOWN: usize = 100;
+/// Nodes looked at for one answer that says why jobs wait, and at least for each job in it.
+const MAX_LOOKS: usize = 20_000;
+const LEAST_LOOKS: usize = 20;
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,11 +79,17 @@ impl Jobs {
     }
 
     fn answer(&self, status: u16, job: &Job) -> Reply {
-        Reply { status, body: show::whole(job, &self.view()), location: None }
+        Reply { status, body: show::whole(job, &self.view(1)), location: None }
     }
 
-    fn view(&self) -> show::View<'_> {
-        show::View { nodes: &self.nodes, now_ms: self.now_ms, connected: self.subscription.connected() }
+    /// For an answer with so many jobs.
+    fn view(&self, jobs: usize) -> show::View<'_> {
+        show::View {
+            nodes: &self.nodes,
+            now_ms: self.now_ms,
+            connected: self.subscription.connected(),
+            look: (MAX_LOOKS / jobs.max(1)).max(LEAST_LOOKS),
+        }
     }
 
     fn create(&mut self, json: &[u8]) -> Reply {
@@ -120,7 +129,8 @@ impl Jobs {
     }
 
     fn list(&self, state: Option<&str>, text: Option<&str>, offset: usize, limit: usize) -> Reply {
-        let view = self.view();
+        let limit = limit.min(MAX_JOBS_SHOWN);
+        let view = self.view(limit);
         let wanted = |job: &&Job| {
             let spec = &job.kept.spec;
             let has = |text: &str| {
@@ -131,7 +141,7 @@ impl Jobs {
         let mut jobs: Vec<&Job> = self.jobs.values().filter(wanted).collect();
         jobs.sort_by_key(|job| std::cmp::Reverse(job.kept.sequence));
         let matching = jobs.len();
-        let shown = jobs.into_iter().skip(offset).take(limit.min(MAX_JOBS_SHOWN));
+        let shown = jobs.into_iter().skip(offset).take(limit);
         let jobs: Vec<Value> = shown.map(|job| show::short(job, &view)).collect();
         let body = json!({ "total": self.jobs.len(), "matching": matching, "offset": offset, "jobs": jobs });
         Reply { status: 200, body, location: None }

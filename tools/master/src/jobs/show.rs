@@ -17,6 +17,8 @@ pub(super) struct View<'a> {
     pub nodes: &'a BTreeMap<(String, String), Node>,
     pub now_ms: u64,
     pub connected: bool,
+    /// For why a job waits, no more nodes than this are looked at.
+    pub look: usize,
 }
 
 /// In one word: `pending`, `placing`, `running`, `waiting`, `killing`, `finished`, `failed` or `killed`.
@@ -119,12 +121,13 @@ fn launched(task: &Task) -> Value {
 fn why(job: &Job, view: &View<'_>) -> Value {
     let siblings = job.siblings();
     let role = &job.kept.spec.role;
-    let seen =
-        |((held, _), node): &(&(String, String), &Node)| held == role && node.seen_ms + SEEN_MS > view.now_ms;
+    let seen = |(_, node): &(&(String, String), &Node)| node.seen_ms + SEEN_MS > view.now_ms;
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut most: BTreeMap<String, f64> = BTreeMap::new();
     let (mut nodes, mut fit) = (0, 0);
-    for (_, node) in view.nodes.iter().filter(seen) {
+    let from = (role.clone(), String::new());
+    let of_role = view.nodes.range(from..).take_while(|((held, _), _)| held == role);
+    for (_, node) in of_role.filter(seen).take(view.look) {
         nodes += 1;
         let mut fails: Vec<String> = Vec::new();
         let constraints = job.kept.spec.constraints.iter();
@@ -160,7 +163,8 @@ fn why(job: &Job, view: &View<'_>) -> Value {
     } else {
         let parts: Vec<String> =
             reasons.iter().map(|(what, nodes)| format!("{nodes} fail {}", explain(what))).collect();
-        format!("of {nodes} nodes, {}", parts.join(", "))
+        let which = if nodes < view.look { "of" } else { "of the first" };
+        format!("{which} {nodes} nodes, {}", parts.join(", "))
     };
     let reasons: Vec<Value> = reasons
         .iter()

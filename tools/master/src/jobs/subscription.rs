@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 const RETRY_MS: u64 = 1_000;
 /// Between questions after tasks that nobody knows of, milliseconds.
 pub(super) const AGAIN_MS: u64 = 15_000;
-/// Between two times that all refusals are taken back, milliseconds.
+/// Between two times that all refusals are taken back, milliseconds; and a tenth more for each node.
 const REVIVE_GAP_MS: u64 = 250;
 /// Until the end of a task is asked for again, milliseconds.
 const KILL_AGAIN_MS: u64 = 30_000;
@@ -42,11 +42,16 @@ impl Subscription {
         self.link == Link::On
     }
 
-    pub fn next_wakeup_ms(&self) -> u64 {
+    pub fn next_wakeup_ms(&self, nodes: usize) -> u64 {
         let retry = if self.link == Link::Off && self.retry_ms > 0 { self.retry_ms } else { u64::MAX };
         let waits = self.link == Link::On && !self.stale.is_empty();
-        let revive = if waits { self.revived_ms + REVIVE_GAP_MS } else { u64::MAX };
+        let revive = if waits { self.revivable_ms(nodes) } else { u64::MAX };
         retry.min(revive).min(self.reconcile_ms.unwrap_or(u64::MAX))
+    }
+
+    /// Each time all nodes are offered again: with many, that is much to look at.
+    fn revivable_ms(&self, nodes: usize) -> u64 {
+        self.revived_ms + REVIVE_GAP_MS + u64::try_from(nodes).unwrap_or(u64::MAX / 2) / 10
     }
 }
 
@@ -152,7 +157,7 @@ impl Jobs {
         }
         self.subscription.stale.retain(|role| wanted.contains(role) && !more.contains(role));
         let mut revived = more;
-        if self.now_ms >= self.subscription.revived_ms + REVIVE_GAP_MS {
+        if self.now_ms >= self.subscription.revivable_ms(self.nodes.len()) {
             revived.extend(std::mem::take(&mut self.subscription.stale));
         }
         if !revived.is_empty() {

@@ -57,6 +57,40 @@ fn a_kill_that_did_not_go_out_goes_out_after_the_restart() {
 }
 
 #[test]
+fn spreading_waits_for_a_node_that_lately_had_room_but_not_for_ever() {
+    let mut world = three_nodes();
+    // Something that fits nowhere makes all nodes known.
+    world.submit(job("nowhere", json!({"constraints": ["on=camera"]})));
+    world.settle();
+    // Somebody else has taken the only node of the other rack.
+    world.agents.get_mut("C").unwrap().connected = false;
+    world.submit(job("even", json!({"instances": 2, "constraints": ["group-by=rack"]})));
+    world.pass(60_000);
+    assert_eq!(world.alive("even").len(), 1, "one waits for the other rack");
+    world.pass(120_000);
+    assert_eq!(world.alive("even").len(), 2);
+}
+
+#[test]
+fn a_task_that_nobody_knows_of_is_given_up_after_an_hour() {
+    let mut world = three_nodes();
+    world.submit(job("service", json!({"restart": {"policy": "always"}, "constraints": ["rack=1"]})));
+    world.settle();
+    let (id, task) = world.alive("service").pop().unwrap();
+    world.kill();
+    // Its agent came back as another, and its task is no more.
+    world.tasks.remove(&id);
+    let agent = world.agents.remove(&task.agent).unwrap();
+    world.agents.insert("Z".into(), agent);
+    world.start();
+    world.pass(3_500_000);
+    let shown = world.show("service");
+    assert_eq!((world.alive("service").len(), &shown["instances"][0]["state"]), (0, &json!("unreachable")));
+    world.pass(200_000);
+    assert_eq!(world.alive("service").len(), 1);
+}
+
+#[test]
 fn ten_thousand_jobs_are_taken_and_no_more() {
     let mut world = World::new();
     for number in 0..10_000 {

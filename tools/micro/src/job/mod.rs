@@ -10,10 +10,12 @@ use anyhow::{Context, Result};
 use http::Method;
 use serde_json::Value;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at a job that is waited for.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long a master that does not answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Jobs asked for at a time.
 const PAGE: usize = 500;
 
@@ -110,8 +112,22 @@ fn run(args: &RunArgs) -> Result<ExitCode> {
     }
     eprintln!("{id}: submitted; it goes on if this command is interrupted (micro job kill {id})");
     let mut said = String::new();
+    let mut silent: Option<Instant> = None;
     loop {
-        let job = known(&server, Method::GET, &id, "")?;
+        let job = match known(&server, Method::GET, &id, "") {
+            Ok(job) => job,
+            Err(error) => {
+                // A master that is started again knows the job still.
+                let away = matches!(error.downcast_ref(), Some(Trouble::Unreachable(_)));
+                let since = *silent.get_or_insert_with(Instant::now);
+                if !away || since.elapsed() > PATIENCE {
+                    return Err(error);
+                }
+                std::thread::sleep(LOOK);
+                continue;
+            }
+        };
+        silent = None;
         let line = text::progress(&job);
         if line != said {
             eprintln!("{id}: {line}");

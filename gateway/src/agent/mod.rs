@@ -186,6 +186,8 @@ struct Agent {
     auth: Auth,
     /// The node's lease is live: pings are answered.
     live: bool,
+    /// It lapsed and was not heard since: whoever was told of that is told when it is.
+    lapsed: bool,
     power: node_proto::Power,
     /// What it offers, for sums over all.
     total: Total,
@@ -343,6 +345,7 @@ impl Agents {
             registration: Registration::Away,
             auth: Auth::Unproved,
             live: false,
+            lapsed: false,
             power,
             vitals: None,
             frameworks: BTreeMap::new(),

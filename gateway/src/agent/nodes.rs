@@ -21,8 +21,10 @@ impl Agents {
                         }
                         News::Vitals(vitals) => agent.vitals = Some(vitals),
                     }
-                    if !was_live {
+                    if std::mem::take(&mut agent.lapsed) {
                         self.notices.add(Notice::Back(id));
+                    }
+                    if !was_live {
                         self.lease_checks(id, now_ms);
                     }
                     self.start_registration_if_away(id, now_ms);
@@ -31,7 +33,7 @@ impl Agents {
             FromNode::Lapsed => {
                 if let Some(agent) = self.nodes.get_mut(&id) {
                     tracing::info!(node = %id, "lease lapsed: pings are no longer answered");
-                    agent.live = false;
+                    (agent.live, agent.lapsed) = (false, true);
                     self.notices.add(Notice::Lapsed(id));
                     self.lease_checks(id, now_ms);
                 }
@@ -84,7 +86,8 @@ impl Agents {
             }
         }
         if let Some(agent) = self.nodes.get_mut(&id) {
-            if !std::mem::replace(&mut agent.live, true) {
+            agent.live = true;
+            if std::mem::take(&mut agent.lapsed) {
                 self.notices.add(Notice::Back(id));
             }
             agent.power = agent.record.register.inventory.power;

@@ -1,7 +1,7 @@
 //! The calls of the scheduler API as messages, without a framework id; nothing here sends them.
 
 use crate::v1::offer::Operation;
-use crate::v1::scheduler::{Call, call};
+use crate::v1::scheduler::{Call, OfferConstraints, call};
 use crate::v1::{
     AgentId, DurationInfo, ExecutorId, Filters, FrameworkInfo, KillPolicy, OfferId, OperationStatus, Request,
     TaskId, TaskStatus,
@@ -17,9 +17,13 @@ fn filters(refuse: Option<Duration>) -> Option<Filters> {
     refuse.map(|refuse| Filters { refuse_seconds: Some(refuse.as_secs_f64()) })
 }
 
-pub(crate) fn subscribe(info: FrameworkInfo, suppressed_roles: Vec<String>) -> Call {
+pub(crate) fn subscribe(
+    info: FrameworkInfo,
+    suppressed_roles: Vec<String>,
+    offer_constraints: Option<OfferConstraints>,
+) -> Call {
     let framework_id = info.id.clone();
-    let subscribe = call::Subscribe { framework_info: info, suppressed_roles, offer_constraints: None };
+    let subscribe = call::Subscribe { framework_info: info, suppressed_roles, offer_constraints };
     Call { framework_id, subscribe: Some(subscribe), ..of(call::Type::Subscribe) }
 }
 
@@ -100,8 +104,12 @@ pub(crate) fn request(requests: Vec<Request>) -> Call {
     Call { request: Some(call::Request { requests }), ..of(call::Type::Request) }
 }
 
-pub(crate) fn update_framework(framework_info: FrameworkInfo, suppressed_roles: Vec<String>) -> Call {
-    let update = call::UpdateFramework { framework_info, suppressed_roles, offer_constraints: None };
+pub(crate) fn update_framework(
+    framework_info: FrameworkInfo,
+    suppressed_roles: Vec<String>,
+    offer_constraints: Option<OfferConstraints>,
+) -> Call {
+    let update = call::UpdateFramework { framework_info, suppressed_roles, offer_constraints };
     Call { update_framework: Some(update), ..of(call::Type::UpdateFramework) }
 }
 

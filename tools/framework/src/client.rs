@@ -71,7 +71,7 @@ impl Client {
         info: FrameworkInfo,
     ) -> Result<(Self, mpsc::Receiver<Event>), Error> {
         let master = Host { name: master.ip().to_string(), port: master.port() };
-        let call = calls::subscribe(info, Vec::new());
+        let call = calls::subscribe(info, Vec::new(), None);
         let Subscription { client, subscribed, stream } = open(master, &Settings::default(), &call).await?;
         let first = Event {
             r#type: Some(event::Type::Subscribed as i32),

@@ -188,7 +188,7 @@ async fn what_is_reserved_comes_back_in_the_next_offer_until_it_is_given_back() 
     // It works for others from now on.
     let mut changed = refined;
     changed.roles = vec!["other".into()];
-    running.handle.update_framework(changed, &[]).await.unwrap();
+    running.handle.update_framework(changed, &[], None).await.unwrap();
     let other = offer(&mut running).await;
     assert_eq!(other.allocation_info.unwrap().role(), "other");
     running.handle.request(Vec::new()).await.unwrap();

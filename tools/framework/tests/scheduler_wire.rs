@@ -2,7 +2,8 @@
 
 mod support;
 
-use framework::v1::scheduler::Event;
+use framework::v1::scheduler::offer_constraints::{RoleConstraints, role_constraints};
+use framework::v1::scheduler::{Event, OfferConstraints};
 use framework::{Acknowledge, End, Error, Format, Scheduler, SchedulerDriver, recordio::Decoder};
 use std::time::Duration;
 use support::peer::{Events, Peer};
@@ -239,8 +240,29 @@ async fn what_was_suppressed_stays_so_with_the_next_subscription() {
     peer.takes("REVIVE").await;
     revive.await.unwrap().unwrap();
     drop(events);
-    let (call, _events) = peer.subscribed().await;
+    let (call, events) = peer.subscribed().await;
     assert_eq!(call["subscribe"].get("suppressed_roles"), None);
+
+    // So does what the framework was changed to.
+    events.send(&of("subscribed"));
+    running.until(|said| matches!(said, Said::Reregistered(_)).then_some(())).await;
+    let handle = running.handle.clone();
+    let groups = vec![role_constraints::Group::default()];
+    let role_constraints = [("b".to_owned(), RoleConstraints { groups })].into();
+    let update = tokio::spawn(async move {
+        let changed = framework::v1::FrameworkInfo { roles: vec!["a".into(), "b".into()], ..info() };
+        let constraints = Some(OfferConstraints { role_constraints });
+        handle.update_framework(changed, &["a".into()], constraints).await
+    });
+    let call = peer.takes("UPDATE_FRAMEWORK").await;
+    assert_eq!(call["update_framework"]["framework_info"]["id"]["value"], "m-0001");
+    update.await.unwrap().unwrap();
+    drop(events);
+    let (call, _events) = peer.subscribed().await;
+    let subscribe = &call["subscribe"];
+    assert_eq!(subscribe["framework_info"]["roles"], serde_json::json!(["a", "b"]));
+    assert_eq!(subscribe["suppressed_roles"], serde_json::json!(["a"]));
+    assert_eq!(subscribe["offer_constraints"]["role_constraints"]["b"]["groups"], serde_json::json!([{}]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

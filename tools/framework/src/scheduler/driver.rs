@@ -10,6 +10,7 @@ use crate::client::{Settings, Subscription, open};
 use crate::error::{Error, Remedy};
 use crate::reader::{Heard, Reader};
 use crate::store::{FrameworkIdStore, MemoryStore};
+use crate::v1::scheduler::OfferConstraints;
 use crate::v1::{FrameworkId, FrameworkInfo};
 use crate::wire::Format;
 use base64::Engine;
@@ -17,7 +18,6 @@ use base64::engine::general_purpose::STANDARD;
 use detect::{Host, MasterSpec};
 use http::header::HeaderValue;
 use libprocess::TlsClient;
-use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,7 +78,7 @@ impl<S: Scheduler> SchedulerDriver<S> {
     pub fn new(master: MasterSpec, info: FrameworkInfo, scheduler: S) -> Self {
         Self {
             scheduler,
-            handle: Handle::new(Profile { info, suppressed: BTreeSet::new() }),
+            handle: Handle::new(Profile { info, ..Profile::default() }),
             master,
             store: Arc::new(MemoryStore::default()),
             settings: Settings::default(),
@@ -128,6 +128,12 @@ impl<S: Scheduler> SchedulerDriver<S> {
     /// Roles that want no offers at first.
     pub fn suppressed(self, roles: impl IntoIterator<Item = String>) -> Self {
         self.handle.profile().suppressed = roles.into_iter().collect();
+        self
+    }
+
+    /// Which agents' resources are wanted at all, by role: the master offers no others.
+    pub fn constraints(self, constraints: OfferConstraints) -> Self {
+        self.handle.profile().constraints = Some(constraints);
         self
     }
 
@@ -206,7 +212,8 @@ impl<S: Scheduler> SchedulerDriver<S> {
 
     async fn open(&self, leader: SocketAddrV4) -> Result<Subscription, Error> {
         let profile = self.handle.profile().clone();
-        let call = calls::subscribe(profile.info, profile.suppressed.into_iter().collect());
+        let suppressed = profile.suppressed.into_iter().collect();
+        let call = calls::subscribe(profile.info, suppressed, profile.constraints);
         let host = Host { name: leader.ip().to_string(), port: leader.port() };
         open(host, &self.settings, &call).await
     }

@@ -6,7 +6,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::operation;
 use crate::v1::offer::Operation;
-use crate::v1::scheduler::{Call, call};
+use crate::v1::scheduler::{Call, OfferConstraints, call};
 use crate::v1::{
     AgentId, ExecutorId, ExecutorInfo, FrameworkInfo, InverseOffer, Offer, OperationStatus, Request,
     Resource, TaskId, TaskInfo, TaskStatus,
@@ -30,6 +30,7 @@ pub(super) enum Phase {
 pub(super) struct Profile {
     pub info: FrameworkInfo,
     pub suppressed: BTreeSet<String>,
+    pub constraints: Option<OfferConstraints>,
 }
 
 impl Profile {
@@ -285,15 +286,19 @@ impl Handle {
         self.call(calls::request(requests)).await
     }
 
-    /// Changes what the framework is, such as its roles; also at the next master. The id stays what it is.
+    /// Changes what the framework is, such as its roles, which of them want no offers, and from which agents the others
+    /// want them; also at the next master. The id stays what it is.
     pub async fn update_framework(
         &self,
         mut info: FrameworkInfo,
         suppressed_roles: &[String],
+        constraints: Option<OfferConstraints>,
     ) -> Result<(), Error> {
         info.id = self.profile().info.id.clone();
-        self.call(calls::update_framework(info.clone(), suppressed_roles.to_vec())).await?;
-        *self.profile() = Profile { info, suppressed: suppressed_roles.iter().cloned().collect() };
+        let suppressed = suppressed_roles.to_vec();
+        self.call(calls::update_framework(info.clone(), suppressed, constraints.clone())).await?;
+        let suppressed = suppressed_roles.iter().cloned().collect();
+        *self.profile() = Profile { info, suppressed, constraints };
         Ok(())
     }
 

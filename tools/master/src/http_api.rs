@@ -127,7 +127,8 @@ async fn scheduler(request: Request<Bytes>, core: &mpsc::Sender<Ask>) -> Respons
         }
     };
     let (json, protobuf) = (accepts(headers, JSON), accepts(headers, PROTOBUF));
-    if call.r#type() == call::Type::Subscribe && !json && !protobuf {
+    let answered = matches!(call.r#type(), call::Type::Subscribe | call::Type::ReconcileOperations);
+    if answered && !json && !protobuf {
         let why = format!("Expecting 'Accept' to allow '{PROTOBUF}' or '{JSON}'");
         return plain(StatusCode::NOT_ACCEPTABLE, why);
     }

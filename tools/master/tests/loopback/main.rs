@@ -368,6 +368,11 @@ async fn bad_requests_get_their_status_and_the_master_goes_on() {
         (json.clone(), br#"{"type":"REVIVE","framework_id":{"value":"x"}}"#, 400),
         (format!("{json}\r\nMesos-Stream-Id: x"), subscribe, 400),
         (format!("{json}\r\nAccept: text/html"), subscribe, 406),
+        (
+            format!("{json}\r\nAccept: text/html"),
+            br#"{"type":"RECONCILE_OPERATIONS","framework_id":{"value":"x"},"reconcile_operations":{}}"#,
+            406,
+        ),
         ("GET /nothing HTTP/1.1".to_owned(), b"", 404),
         ("POST /state HTTP/1.1".to_owned(), b"", 405),
         ("GET /redirect HTTP/1.1".to_owned(), b"", 307),

@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 use libprocess::reply::{Asked, Reply};
 use libprocess::{Body, full};
 use mesos_proto::v1::scheduler::{Call, call};
+use mesos_proto::whole;
 use page::Page;
-use prost::Message;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
@@ -112,8 +112,8 @@ async fn scheduler(request: Request<Bytes>, core: &mpsc::Sender<Ask>) -> Respons
     let headers = request.headers();
     let parsed: Result<Call, String> = match media_type(headers) {
         None => return plain(StatusCode::BAD_REQUEST, "Expecting 'Content-Type' to be present"),
-        Some(JSON) => mesos_proto::json::from_json(request.body()).map_err(|error| error.to_string()),
-        Some(PROTOBUF) => Call::decode(request.body().as_ref()).map_err(|error| error.to_string()),
+        Some(JSON) => whole::from_json(request.body()).map_err(|error| error.to_string()),
+        Some(PROTOBUF) => whole::from_bytes(request.body()).map_err(|error| error.to_string()),
         Some(_) => {
             let why = format!("Expecting 'Content-Type' of {JSON} or {PROTOBUF}");
             return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, why);

@@ -365,6 +365,7 @@ async fn bad_requests_get_their_status_and_the_master_goes_on() {
         (json.clone(), b"not json", 400),
         (protobuf, b"\xff\xff\xff\xff", 400),
         (json.clone(), br#"{"type":"REVIVE"}"#, 400),
+        (json.clone(), br#"{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"u"}}}"#, 400),
         (json.clone(), br#"{"type":"REVIVE","framework_id":{"value":"x"}}"#, 400),
         (format!("{json}\r\nMesos-Stream-Id: x"), subscribe, 400),
         (format!("{json}\r\nAccept: text/html"), subscribe, 406),

@@ -7,6 +7,7 @@ use crate::records::{AgentRecord, CompletedRecord, FrameworkRecord};
 use crate::store::{Records, Table, Unreadable, delete, of_kind, put};
 use libprocess::Upid;
 use mesos_proto::mesos::{FrameworkId, FrameworkInfo};
+use std::collections::VecDeque;
 
 /// Offers numbered before the next write of how far they may have come.
 const OFFERS_AHEAD: u64 = 1 << 16;
@@ -22,7 +23,6 @@ mod meta {
     /// Numbers of offers below this one may have been used.
     pub const OFFERS: &str = "offers";
 }
-use std::collections::VecDeque;
 
 impl MasterCore {
     /// Takes up the records of an earlier run.

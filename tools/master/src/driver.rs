@@ -12,13 +12,11 @@ use crate::local::Local;
 use crate::meters::Meters;
 use crate::policy;
 use crate::store::{Commit, Nowhere, Records as Kept, Store, StoreError, Table, Write};
-use crate::stream::{Records, Subscription};
+use crate::stream::{Subscribers, Subscription};
 use crate::view::View;
-use bytes::Bytes;
 use libprocess::Transport;
 use mesos_proto::v1::master as operator;
 use mesos_proto::v1::scheduler::Call;
-use prost::{Message, Name};
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddrV4;
@@ -82,11 +80,6 @@ pub(crate) enum Answer {
     Plain { status: u16, reason: String },
     Document(Box<operator::Response>),
     Stream(Subscription),
-}
-
-struct Subscriber {
-    records: Records,
-    json: bool,
 }
 
 struct Pending {
@@ -172,7 +165,7 @@ async fn run_on(config: Config, store: Box<dyn Commit<Table>>, records: Kept) ->
         core,
         store,
         transport,
-        subscribers: HashMap::new(),
+        subscribers: Subscribers::default(),
         pending: HashMap::new(),
         next_request: 0,
         closed,
@@ -210,7 +203,7 @@ struct Driver {
     local: Local,
     store: Box<dyn Commit<Table>>,
     transport: Transport,
-    subscribers: HashMap<String, Subscriber>,
+    subscribers: Subscribers,
     pending: HashMap<u64, Pending>,
     next_request: u64,
     closed: mpsc::UnboundedSender<String>,
@@ -230,7 +223,7 @@ impl Driver {
             tokio::select! {
                 _ = &mut stopped => return Ok(()),
                 Some(stream) = closings.recv() => {
-                    self.subscribers.remove(&stream);
+                    self.subscribers.forget(&stream);
                     self.step([Input::Closed { stream }])?;
                 }
                 event = messages.recv() => {
@@ -345,56 +338,19 @@ impl Driver {
             }
             Output::Subscribed { request, stream } => {
                 let Some(pending) = self.pending.remove(&request) else { return vec![stream] };
-                let records = Records::default();
-                let subscriber = Subscriber { records: records.clone(), json: pending.json };
-                self.subscribers.insert(stream.clone(), subscriber);
+                let records = self.subscribers.open(&stream, pending.json);
                 let subscription = Subscription::new(stream, records, self.closed.clone());
                 // If nobody is there any more, dropping the subscription closes it.
                 let _ = pending.answer.send(Answer::Stream(subscription));
             }
-            Output::Event { stream, event } => return self.publish(&[stream], event.as_ref()),
-            Output::OperatorEvent { streams, event } => return self.publish(&streams, event.as_ref()),
-            Output::Close { stream } => {
-                if let Some(subscriber) = self.subscribers.remove(&stream) {
-                    subscriber.records.end();
-                }
+            Output::Event { stream, event } => return self.subscribers.publish(&[stream], event.as_ref()),
+            Output::OperatorEvent { streams, event } => {
+                return self.subscribers.publish(&streams, event.as_ref());
             }
+            Output::Close { stream } => self.subscribers.close(&stream),
         }
         Vec::new()
     }
-
-    /// Puts an event into streams, encoded once for each form; returns those that did not keep up.
-    fn publish<E: Message + Name>(&mut self, streams: &[String], event: &E) -> Vec<String> {
-        let mut encoded: [Option<Bytes>; 2] = [None, None];
-        let mut lost = Vec::new();
-        for stream in streams {
-            let Some(subscriber) = self.subscribers.get(stream) else { continue };
-            let json = subscriber.json;
-            let bytes = encoded[usize::from(json)].get_or_insert_with(|| record(event, json));
-            if !subscriber.records.push(bytes.clone()) {
-                tracing::warn!(stream, "subscriber does not keep up, closed");
-                subscriber.records.abandon();
-                self.subscribers.remove(stream);
-                lost.push(stream.clone());
-            }
-        }
-        lost
-    }
-}
-
-/// An event as RecordIO: its length in decimal, a newline, its bytes.
-fn record<E: Message + Name>(event: &E, json: bool) -> Bytes {
-    let body = if json {
-        crate::operator::as_json(event).map(|json| json.to_string().into_bytes()).unwrap_or_else(|error| {
-            tracing::error!(%error, "event has no JSON");
-            Vec::new()
-        })
-    } else {
-        event.encode_to_vec()
-    };
-    let mut record = format!("{}\n", body.len()).into_bytes();
-    record.extend_from_slice(&body);
-    record.into()
 }
 
 #[cfg(test)]

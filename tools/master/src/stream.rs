@@ -1,10 +1,11 @@
-//! The queue between the core and one subscriber: bounded in records and bytes, emptied at once when given up, so
-//! that a subscriber that reads nothing holds nothing.
+//! The queues between the core and its subscribers: each bounded in records and bytes, emptied at once when given up,
+//! so that a subscriber that reads nothing holds nothing. Events are encoded here.
 
 use crate::limits::{MAX_QUEUED_BYTES, MAX_QUEUED_EVENTS};
 use bytes::Bytes;
 use hyper::body::Frame;
-use std::collections::VecDeque;
+use prost::{Message, Name};
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -117,6 +118,69 @@ impl hyper::body::Body for Subscription {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.records.poll(context).map(|record| record.map(|record| Ok(Frame::data(record))))
     }
+}
+
+struct Subscriber {
+    records: Records,
+    json: bool,
+}
+
+/// The writers' ends of all streams, by their ids.
+#[derive(Default)]
+pub(crate) struct Subscribers(HashMap<String, Subscriber>);
+
+impl Subscribers {
+    /// Opens a stream in either form; what is returned is for its reader.
+    pub fn open(&mut self, stream: &str, json: bool) -> Records {
+        let records = Records::default();
+        self.0.insert(stream.to_owned(), Subscriber { records: records.clone(), json });
+        records
+    }
+
+    /// Puts an event into streams, encoded once for each form; returns those that did not keep up, which are over.
+    pub fn publish<E: Message + Name>(&mut self, streams: &[String], event: &E) -> Vec<String> {
+        let mut encoded: [Option<Bytes>; 2] = [None, None];
+        let mut lost = Vec::new();
+        for stream in streams {
+            let Some(subscriber) = self.0.get(stream) else { continue };
+            let json = subscriber.json;
+            let bytes = encoded[usize::from(json)].get_or_insert_with(|| record(event, json));
+            if !subscriber.records.push(bytes.clone()) {
+                tracing::warn!(stream, "subscriber does not keep up, closed");
+                subscriber.records.abandon();
+                self.0.remove(stream);
+                lost.push(stream.clone());
+            }
+        }
+        lost
+    }
+
+    /// Ends a stream after what is in it.
+    pub fn close(&mut self, stream: &str) {
+        if let Some(subscriber) = self.0.remove(stream) {
+            subscriber.records.end();
+        }
+    }
+
+    /// Its reader is gone.
+    pub fn forget(&mut self, stream: &str) {
+        self.0.remove(stream);
+    }
+}
+
+/// An event as RecordIO: its length in decimal, a newline, its bytes.
+fn record<E: Message + Name>(event: &E, json: bool) -> Bytes {
+    let body = if json {
+        crate::operator::as_json(event).map(|json| json.to_string().into_bytes()).unwrap_or_else(|error| {
+            tracing::error!(%error, "event has no JSON");
+            Vec::new()
+        })
+    } else {
+        event.encode_to_vec()
+    };
+    let mut record = format!("{}\n", body.len()).into_bytes();
+    record.extend_from_slice(&body);
+    record.into()
 }
 
 #[cfg(test)]

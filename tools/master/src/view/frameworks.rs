@@ -4,7 +4,7 @@ use super::form::{labels, maybe, seconds, task};
 use crate::core::{Completed, MasterCore};
 use crate::state::{Executor, Framework, Link, is_terminal};
 use crate::sums::{Executors, total, used_by};
-use mesos_proto::mesos::{FrameworkInfo, framework_info};
+use mesos_proto::mesos::{CommandInfo, FrameworkInfo, framework_info};
 use mesos_proto::pool::Pool;
 use serde_json::{Value, json};
 
@@ -131,9 +131,22 @@ fn completed(done: &Completed) -> Value {
 
 fn executor(agent: &str, executor: &Executor) -> Value {
     let info = &executor.info;
-    json!({
+    let mut json = json!({
         "executor_id": info.executor_id.value, "name": info.name(), "slave_id": agent,
         "framework_id": info.framework_id.as_ref().map(|id| id.value.as_str()),
         "resources": executor.held.to_json(None), "role": executor.role,
+    });
+    maybe(&mut json, "command", info.command.as_ref().map(command));
+    maybe(&mut json, "labels", info.labels.as_ref().map(|own| labels(Some(own))));
+    maybe(&mut json, "type", info.r#type.map(|_| info.r#type().as_str_name()));
+    json
+}
+
+/// A command without its environment, in which secrets are kept.
+fn command(command: &CommandInfo) -> Value {
+    let uris = command.uris.iter();
+    let uris: Vec<_> = uris.map(|uri| json!({"value": uri.value, "executable": uri.executable()})).collect();
+    json!({
+        "shell": command.shell(), "value": command.value(), "argv": command.arguments, "uris": uris,
     })
 }

@@ -15,7 +15,6 @@ mod drain;
 pub(crate) mod drivers;
 mod frameworks;
 mod inverse;
-mod io;
 mod launch;
 mod loss;
 mod maintenance;
@@ -34,8 +33,6 @@ mod wishes;
 pub use config::CoreConfig;
 pub use steps::{Input, Output};
 pub(crate) use validation::valid_role;
-
-pub use io::{CoreConfig, Input, Output};
 
 use crate::allocator::{Allocator, Rules};
 use crate::policy::Policy;

@@ -5,13 +5,8 @@ mod support;
 
 use framework::v1::{TaskState::*, task_status::Reason};
 use std::net::UdpSocket;
-use support::restarting::{Restarting, free_tcp_port};
+use support::restarting::{Restarting, every_commit, free_tcp_port};
 use support::{Follower, PLAIN, states};
-
-/// Lives at once.
-const AT_ONCE: usize = 6;
-/// More commits than a life can have.
-const COMMITS_MAX: u64 = 200;
 
 /// One life; true if the gateway was stopped in it.
 async fn life(stop_at: String) -> bool {
@@ -65,25 +60,10 @@ async fn life(stop_at: String) -> bool {
     gateway.restarts() > 0
 }
 
-async fn every(stage: &str) {
-    let mut stopped = 0;
-    for first in (1..COMMITS_MAX).step_by(AT_ONCE) {
-        let lives = (first..first + AT_ONCE as u64)
-            .map(|number| tokio::spawn(life(format!("gateway {stage} {number}"))));
-        let mut whole = 0;
-        for life in lives.collect::<Vec<_>>() {
-            match life.await.unwrap() {
-                true => stopped += 1,
-                false => whole += 1,
-            }
-        }
-        if whole == AT_ONCE {
-            assert!(stopped >= 8, "a life has more commits than {stopped}");
-            println!("stopped {stage} {stopped} commits");
-            return;
-        }
-    }
-    panic!("a life never ends");
+async fn every(stage: &'static str) {
+    let runtime = tokio::runtime::Handle::current();
+    let live = move |stop_at| runtime.block_on(life(stop_at));
+    tokio::task::block_in_place(|| every_commit("gateway", stage, 8, live));
 }
 
 #[tokio::test(flavor = "multi_thread")]

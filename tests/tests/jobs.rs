@@ -7,17 +7,12 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
-use support::restarting::{Restarting, free_tcp_port};
+use support::restarting::{Restarting, every_commit, free_tcp_port};
 use support::{PATIENCE, Process, image, micro};
 use tempfile::TempDir;
 
 /// Sensors, and the rack that the operator says it is in.
 const NODES: [(u8, u8, &str); 3] = [(1, 1, "a"), (2, 0, "b"), (3, 1, "b")];
-
-/// Lives at once.
-const AT_ONCE: u64 = 4;
-/// More commits than a life can have.
-const COMMITS_MAX: u64 = 60;
 
 struct Cluster {
     dir: TempDir,
@@ -268,22 +263,7 @@ fn life(stop_at: &str) -> bool {
 }
 
 fn every(stage: &str) {
-    let mut stopped = 0;
-    for first in (1..COMMITS_MAX).step_by(AT_ONCE as usize) {
-        let lives: Vec<_> = (first..first + AT_ONCE)
-            .map(|number| {
-                let stop_at = format!("master {stage} {number}");
-                std::thread::spawn(move || life(&stop_at))
-            })
-            .collect();
-        let hit = lives.into_iter().map(|life| life.join().unwrap()).filter(|hit| *hit).count();
-        stopped += hit;
-        if hit == 0 {
-            assert!(stopped >= 6, "a life has more commits than {stopped}");
-            return;
-        }
-    }
-    panic!("a life never ends");
+    every_commit("master", stage, 6, |stop_at| life(&stop_at));
 }
 
 #[test]

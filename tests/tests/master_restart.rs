@@ -9,15 +9,10 @@ use mesos_proto::{recast, resources::Scalars};
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
-use support::restarting::{Restarting, free_tcp_port};
+use support::restarting::{Restarting, every_commit, free_tcp_port};
 use support::{PATIENCE, PLAIN, Process, image, is_terminal, states};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-
-/// Lives at once.
-const AT_ONCE: usize = 4;
-/// More commits than a life can have.
-const COMMITS_MAX: u64 = 60;
 
 /// What a scheduler heard.
 #[derive(Debug)]
@@ -314,25 +309,10 @@ async fn life(stop_at: String) -> bool {
     cluster.master.restarts() > 0
 }
 
-async fn every(stage: &str) {
-    let mut stopped = 0;
-    for first in (1..COMMITS_MAX).step_by(AT_ONCE) {
-        let lives = (first..first + AT_ONCE as u64)
-            .map(|number| tokio::spawn(life(format!("master {stage} {number}"))));
-        let mut whole = 0;
-        for life in lives.collect::<Vec<_>>() {
-            match life.await.unwrap() {
-                true => stopped += 1,
-                false => whole += 1,
-            }
-        }
-        if whole == AT_ONCE {
-            assert!(stopped >= 6, "a life has more commits than {stopped}");
-            println!("stopped {stage} {stopped} commits");
-            return;
-        }
-    }
-    panic!("a life never ends");
+async fn every(stage: &'static str) {
+    let runtime = tokio::runtime::Handle::current();
+    let live = move |stop_at| runtime.block_on(life(stop_at));
+    tokio::task::block_in_place(|| every_commit("master", stage, 6, live));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,11 +8,30 @@ use crate::mesos::{Attribute, Resource, Value, value};
 use crate::pool::{MAX_RESOURCES, UNRESERVED};
 use crate::resources::{milli, validate};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// Entries in one string.
 const ENTRIES_MAX: usize = MAX_RESOURCES;
 /// What no name has: it would be taken for something else.
 const NOT_IN_NAMES: [char; 12] = [' ', '\t', '(', ')', '[', ']', '{', '}', '<', '>', ':', ';'];
+
+/// Reads a time span: a number and a unit with nothing between, `1.5secs` (3rdparty/stout/include/stout/duration.hpp).
+pub fn duration(text: &str) -> Option<Duration> {
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let number: f64 = text[..unit].parse().ok()?;
+    let seconds = match &text[unit..] {
+        "ns" => 1e-9,
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "secs" => 1.0,
+        "mins" => 60.0,
+        "hrs" => 3600.0,
+        "days" => 86_400.0,
+        "weeks" => 604_800.0,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(number * seconds).ok()
+}
 
 /// Writes one resource, in either format of reservations.
 pub fn write(resource: &Resource) -> String {
@@ -181,6 +200,17 @@ fn parse(text: &str) -> Result<Value, String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn time_spans_are_numbers_with_a_unit() {
+        assert_eq!(duration("10mins"), Some(Duration::from_secs(600)));
+        assert_eq!(duration("1.5secs"), Some(Duration::from_millis(1500)));
+        for wrong in
+            ["", "10", "mins", "10 mins", "-1secs", "1.2.3secs", "99999999999999999999weeks", "1e9days"]
+        {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn the_formats_of_mesos_are_read() {

@@ -7,6 +7,37 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Lives at once.
+const AT_ONCE: u64 = 4;
+/// More commits than a life can have.
+const COMMITS_MAX: u64 = 200;
+
+/// Lives one life for each commit that `part` makes in it, and stops it there: `life` gets the place, and says whether it was
+/// come to. A life has at least so many commits.
+pub fn every_commit(
+    part: &str,
+    stage: &str,
+    least: usize,
+    life: impl Fn(String) -> bool + Clone + Send + 'static,
+) {
+    let mut stopped = 0;
+    for first in (1..COMMITS_MAX).step_by(AT_ONCE as usize) {
+        let lives = (first..first + AT_ONCE).map(|number| {
+            let (life, stop_at) = (life.clone(), format!("{part} {stage} {number}"));
+            std::thread::spawn(move || life(stop_at))
+        });
+        let lives: Vec<_> = lives.collect();
+        let hit = lives.into_iter().map(|life| life.join().unwrap()).filter(|hit| *hit).count();
+        stopped += hit;
+        if hit == 0 {
+            assert!(stopped >= least, "a life has more commits than {stopped}");
+            println!("stopped {stage} {stopped} commits");
+            return;
+        }
+    }
+    panic!("a life never ends");
+}
+
 /// A part of the system that is started again when it stops, from then on without a place to stop at.
 pub struct Restarting {
     child: Arc<Mutex<Option<Child>>>,

@@ -27,7 +27,7 @@ pub(super) fn toggle(asked: &Asked, doors: &Doors) -> Reply {
     let Ok(level) = level.parse() else {
         return Reply::bad("level: expected a number of 0 or more");
     };
-    let Some(duration) = parse_duration(duration) else {
+    let Some(duration) = mesos_proto::text::duration(duration) else {
         return Reply::bad("duration: expected a number with ms, secs, mins, hrs or days behind it");
     };
     match raise(level, duration, doors) {
@@ -58,38 +58,4 @@ fn raise(level: u32, duration: Duration, doors: &Doors) -> Result<(), &'static s
     tracing::info!(level, ?duration, "an operator changes how much is logged");
     logging.raise(level, duration);
     Ok(())
-}
-
-/// `10mins`, as stout writes it.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let number: f64 = text[..unit].parse().ok()?;
-    let seconds = match &text[unit..] {
-        "ns" => 1e-9,
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "secs" => 1.0,
-        "mins" => 60.0,
-        "hrs" => 3600.0,
-        "days" => 86_400.0,
-        "weeks" => 604_800.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(number * seconds).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_numbers_with_a_unit() {
-        assert_eq!(parse_duration("10mins"), Some(Duration::from_secs(600)));
-        assert_eq!(parse_duration("1.5secs"), Some(Duration::from_millis(1500)));
-        for wrong in
-            ["", "10", "mins", "10 mins", "-1secs", "1.2.3secs", "99999999999999999999weeks", "1e9days"]
-        {
-            assert_eq!(parse_duration(wrong), None, "{wrong}");
-        }
-    }
 }
